@@ -1,0 +1,268 @@
+package dataloader
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+
+	"golang.org/x/image/webp"
+)
+
+// Limits bounds what a picture may cost. Both are checked before pixels are
+// allocated.
+type Limits struct {
+	Bytes  int64 // size of the file
+	Pixels int64 // width × height that the header claims
+}
+
+// DefaultLimits admits what cameras and scanners make.
+var DefaultLimits = Limits{Bytes: 256 << 20, Pixels: 100_000_000}
+
+// DecodeFile reads a picture from a file. See [Decode].
+func DecodeFile(path string, l Limits) (*Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("dataloader: decode %s: not a regular file", path)
+	}
+	if info.Size() > l.Bytes {
+		return nil, fmt.Errorf("dataloader: decode %s: %d bytes, more than the limit of %d", path, info.Size(), l.Bytes)
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
+	}
+	im, err := decode(data, l)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
+	}
+	return im, nil
+}
+
+// Decode reads a PNG, JPEG or WebP picture and makes it 8-bit RGB:
+//
+//   - An EXIF orientation (JPEG, PNG and WebP) is applied: the picture stands as
+//     it is meant to be seen.
+//   - Transparent pixels are composited over white: (a·c + (1-a)·255), rounded.
+//   - 16-bit channels are rounded to 8 bits: (v + 128) / 257. Pillow, in
+//     contrast, cuts the low byte off, and clips grey ones at 255.
+//   - Grey and palette pictures, CMYK and YCCK become RGB. Colour profiles are
+//     not applied.
+//   - Lossy WebP is converted from the video range that it is coded in, as
+//     libwebp does.
+//
+// A picture that is truncated or broken, larger than l, animated or of another
+// format is an error, and so is a panic of a decoder.
+func Decode(data []byte, l Limits) (*Image, error) {
+	im, err := decode(data, l)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode: %w", err)
+	}
+	return im, nil
+}
+
+// codec is a format that can be decoded.
+type codec struct {
+	name   string
+	config func(io.Reader) (image.Config, error)
+	decode func(io.Reader) (image.Image, error)
+	exif   func([]byte) []byte // finds the EXIF block, nil: none
+}
+
+func codecOf(data []byte) (codec, bool) {
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		return codec{"PNG", png.DecodeConfig, png.Decode, exifOfPNG}, true
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		return codec{"JPEG", jpeg.DecodeConfig, jpeg.Decode, exifOfJPEG}, true
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return codec{"WebP", webp.DecodeConfig, webp.Decode, exifOfWebP}, true
+	}
+	return codec{}, false
+}
+
+func decode(data []byte, l Limits) (im *Image, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			im, err = nil, fmt.Errorf("the decoder failed: %v", r)
+		}
+	}()
+	if int64(len(data)) > l.Bytes {
+		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(data), l.Bytes)
+	}
+	if len(data) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	c, ok := codecOf(data)
+	if !ok {
+		return nil, errors.New("not a PNG, JPEG or WebP picture")
+	}
+	cfg, err := c.config(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s header: %w", c.name, truncated(err))
+	}
+	if cfg.Width < 1 || cfg.Height < 1 {
+		return nil, fmt.Errorf("%s of %d×%d pixels", c.name, cfg.Width, cfg.Height)
+	}
+	if int64(cfg.Width) > l.Pixels/int64(cfg.Height) {
+		return nil, fmt.Errorf("%s of %d×%d pixels, more than the limit of %d", c.name, cfg.Width, cfg.Height, l.Pixels)
+	}
+	src, err := c.decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.name, truncated(err))
+	}
+	if b := src.Bounds(); b.Dx() != cfg.Width || b.Dy() != cfg.Height {
+		return nil, fmt.Errorf("%s of %d×%d pixels, its header says %d×%d", c.name, b.Dx(), b.Dy(), cfg.Width, cfg.Height)
+	}
+	im = toRGB(src, c.name == "WebP")
+	return orient(im, orientationOf(c.exif(data))), nil
+}
+
+// truncated says what an unexpected end means.
+func truncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("the file is truncated (%w)", err)
+	}
+	return err
+}
+
+// toRGB copies src into an Image. videoRange says that YCbCr values are those of
+// ITU-R BT.601 (luma 16 to 235), as in WebP, not those of JFIF (0 to 255).
+func toRGB(src image.Image, videoRange bool) *Image {
+	b := src.Bounds()
+	im := &Image{Width: b.Dx(), Height: b.Dy()}
+	im.Pix = make([]byte, 3*im.Width*im.Height)
+	dst := im.Pix
+	switch src := src.(type) {
+	case *image.RGBA: // how PNG stores opaque 8-bit RGB
+		if src.Opaque() {
+			for y := b.Min.Y; y < b.Max.Y; y++ {
+				row := src.Pix[src.PixOffset(b.Min.X, y):]
+				for x := range im.Width {
+					dst[0], dst[1], dst[2] = row[4*x], row[4*x+1], row[4*x+2]
+					dst = dst[3:]
+				}
+			}
+			return im
+		}
+	case *image.NRGBA:
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			row := src.Pix[src.PixOffset(b.Min.X, y):]
+			for x := range im.Width {
+				p := row[4*x : 4*x+4 : 4*x+4]
+				dst[0], dst[1], dst[2] = over8(p[0], p[3]), over8(p[1], p[3]), over8(p[2], p[3])
+				dst = dst[3:]
+			}
+		}
+		return im
+	case *image.Gray:
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			row := src.Pix[src.PixOffset(b.Min.X, y):]
+			for x := range im.Width {
+				dst[0], dst[1], dst[2] = row[x], row[x], row[x]
+				dst = dst[3:]
+			}
+		}
+		return im
+	case *image.Paletted:
+		var table [256][3]byte
+		for i, c := range src.Palette {
+			table[i] = rgbOf(c, videoRange)
+		}
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			row := src.Pix[src.PixOffset(b.Min.X, y):]
+			for x := range im.Width {
+				copy(dst, table[row[x]][:])
+				dst = dst[3:]
+			}
+		}
+		return im
+	case *image.YCbCr:
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			for x := b.Min.X; x < b.Max.X; x++ {
+				luma, c := src.Y[src.YOffset(x, y)], src.COffset(x, y)
+				if videoRange {
+					dst[0], dst[1], dst[2] = videoToRGB(luma, src.Cb[c], src.Cr[c])
+				} else {
+					dst[0], dst[1], dst[2] = color.YCbCrToRGB(luma, src.Cb[c], src.Cr[c])
+				}
+				dst = dst[3:]
+			}
+		}
+		return im
+	}
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			c := rgbOf(src.At(x, y), videoRange)
+			copy(dst, c[:])
+			dst = dst[3:]
+		}
+	}
+	return im
+}
+
+// rgbOf converts one colour to 8 bits over white.
+func rgbOf(c color.Color, videoRange bool) [3]byte {
+	switch c := c.(type) {
+	case color.NRGBA:
+		return [3]byte{over8(c.R, c.A), over8(c.G, c.A), over8(c.B, c.A)}
+	case color.NYCbCrA:
+		r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+		if videoRange {
+			r, g, b = videoToRGB(c.Y, c.Cb, c.Cr)
+		}
+		return [3]byte{over8(r, c.A), over8(g, c.A), over8(b, c.A)}
+	case color.NRGBA64:
+		return [3]byte{over16(c.R, c.A), over16(c.G, c.A), over16(c.B, c.A)}
+	}
+	// Premultiplied 16-bit values: white shows through by 1 - alpha.
+	r, g, b, a := c.RGBA()
+	return [3]byte{to8(r + 0xffff - a), to8(g + 0xffff - a), to8(b + 0xffff - a)}
+}
+
+// over8 composites the value c of opacity a/255 over white.
+func over8(c, a byte) byte {
+	return byte((uint32(c)*uint32(a) + 255*(255-uint32(a)) + 127) / 255)
+}
+
+// over16 composites the value c of opacity a/65535 over white and rounds it to 8
+// bits, once.
+func over16(c, a uint16) byte {
+	const white = 0xffff
+	v := uint64(c)*uint64(a) + white*(white-uint64(a))
+	return byte((v + white*257/2) / (white * 257))
+}
+
+// to8 rounds a 16-bit value to 8 bits.
+func to8(v uint32) byte {
+	return byte((v + 128) / 257)
+}
+
+// videoToRGB converts a BT.601 colour of the video range in the 14-bit fixed
+// point of libwebp (src/dsp/yuv.h):
+//
+//	R = 1.164·(Y-16)                  + 1.596·(V-128)
+//	G = 1.164·(Y-16) - 0.391·(U-128)  - 0.813·(V-128)
+//	B = 1.164·(Y-16) + 2.018·(U-128)
+func videoToRGB(y, u, v byte) (r, g, b byte) {
+	hi := func(v byte, coefficient int) int { return int(v) * coefficient >> 8 }
+	clip := func(v int) byte { return byte(min(max(v, 0)>>6, 255)) }
+	luma := hi(y, 19077)
+	r = clip(luma + hi(v, 26149) - 14234)
+	g = clip(luma - hi(u, 6419) - hi(v, 13320) + 8708)
+	b = clip(luma + hi(u, 33050) - 17685)
+	return r, g, b
+}

@@ -1,0 +1,470 @@
+package dataloader
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+)
+
+// Config says how a [Loader] makes batches.
+type Config struct {
+	Batch     int       // items of a batch
+	Workers   int       // pictures decoded at the same time; 0: 1
+	Prefetch  int       // batches decoded ahead; 0: 2
+	Seed      uint64    // of order and augmentation
+	Transform Transform // from picture to network input
+
+	// MaxBroken is the share of pictures that may be broken, of those seen (and
+	// at least 200, or the whole set if it is smaller). 0: DefaultMaxBroken;
+	// below 0: none.
+	MaxBroken float64
+
+	// SkippedPath is the file that lists broken pictures, one JSON object per
+	// line with image_hash, path, line and reason, each picture once. It is
+	// created with the first one. "": they are counted only.
+	SkippedPath string
+}
+
+// brokenWindow is the number of pictures that the share of broken ones is at
+// least taken of.
+const brokenWindow = 200
+
+// Batch is a batch of network inputs. It belongs to the receiver until it is
+// given to [Loader.Recycle].
+type Batch struct {
+	Images []float32 // (B, 3, Size, Size)
+	Items  []Item    // B of them
+	Index  []int     // of each item in the data set
+	Epoch  int       // from 0
+	Step   int       // batches handed out before this one, since the run's start
+	Broken int       // pictures found broken so far
+}
+
+// State is the position of a [Loader] after the last batch handed out, to be kept
+// with a checkpoint.
+type State struct {
+	Dataset  string   `json:"dataset"`  // fingerprint
+	Seed     uint64   `json:"seed"`     // of the order
+	Epoch    int      `json:"epoch"`    // from 0
+	Position int      `json:"position"` // items of the epoch's order that are behind
+	Step     int      `json:"step"`     // batches handed out
+	Broken   []Broken `json:"broken,omitempty"`
+}
+
+// Loader hands out batches. Next, State, Restore and Close are for one goroutine;
+// Recycle may be called from any.
+type Loader struct {
+	ds      Dataset
+	cfg     Config
+	free    chan *Batch
+	skipped skippedList
+
+	// Behind the last batch handed out.
+	state  State
+	broken map[int]bool // the indices of state.Broken
+	made   bool         // state.Epoch has given a batch
+	err    error        // ends the loader
+
+	// The pipeline, while it runs: slots is a ring of items in the order in
+	// which they are consumed, head the next of them. Each one is either with a
+	// worker or done.
+	running bool
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	tasks   chan *slot
+	slots   []slot
+	head    int
+
+	// The next item to give to the workers.
+	order         []int32
+	epoch, cursor int
+}
+
+// slot is an item on its way.
+type slot struct {
+	epoch, position, index int
+	skip                   bool // known to be broken
+	data                   []float32
+	err                    error
+	done                   chan struct{}
+}
+
+// New returns a loader of ds. It reads nothing before the first Next.
+func New(ds Dataset, c Config) (*Loader, error) {
+	c.Workers = cmp.Or(c.Workers, 1)
+	c.Prefetch = cmp.Or(c.Prefetch, 2)
+	switch n := ds.Len(); {
+	case c.Batch < 1:
+		return nil, fmt.Errorf("dataloader: new: batch %d, want 1 or more", c.Batch)
+	case c.Workers < 0 || c.Prefetch < 0:
+		return nil, fmt.Errorf("dataloader: new: %d workers and %d batches ahead, want 1 or more of each", c.Workers, c.Prefetch)
+	case n < c.Batch:
+		return nil, fmt.Errorf("dataloader: new: %s has %d pictures, fewer than a batch of %d", ds.Name(), n, c.Batch)
+	case n > 1<<31-1:
+		return nil, fmt.Errorf("dataloader: new: %s has %d pictures, more than 2³¹-1", ds.Name(), n)
+	case !(c.MaxBroken <= 1): // NaN too
+		return nil, fmt.Errorf("dataloader: new: share of broken pictures %v, want at most 1", c.MaxBroken)
+	}
+	if err := c.Transform.Validate(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.MaxBroken == 0:
+		c.MaxBroken = DefaultMaxBroken
+	case c.MaxBroken < 0:
+		c.MaxBroken = 0
+	}
+	return &Loader{
+		ds: ds, cfg: c,
+		free:    make(chan *Batch, c.Prefetch+2),
+		skipped: skippedList{path: c.SkippedPath},
+		state:   State{Dataset: ds.Fingerprint(), Seed: c.Seed},
+		broken:  make(map[int]bool),
+	}, nil
+}
+
+// Steps is the number of batches of an epoch in which no picture is broken.
+func (l *Loader) Steps() int { return l.ds.Len() / l.cfg.Batch }
+
+// State returns the position after the last batch that Next has handed out.
+// Batches decoded ahead do not count.
+func (l *Loader) State() State {
+	s := l.state
+	s.Broken = slices.Clone(s.Broken)
+	return s
+}
+
+// Restore moves the loader to s: the next batch is the one that followed when s
+// was taken. It returns an error, and changes nothing, if s belongs to another
+// data set or seed.
+func (l *Loader) Restore(s State) error {
+	n := l.ds.Len()
+	switch {
+	case s.Dataset != l.state.Dataset:
+		return fmt.Errorf("dataloader: restore: the state belongs to another data set (fingerprint %s; %s has %s)", s.Dataset, l.ds.Name(), l.state.Dataset)
+	case s.Seed != l.cfg.Seed:
+		return fmt.Errorf("dataloader: restore: the state belongs to seed %d, not %d", s.Seed, l.cfg.Seed)
+	case s.Epoch < 0 || s.Step < 0 || s.Position < 0 || s.Position > n:
+		return fmt.Errorf("dataloader: restore: epoch %d, step %d, position %d of %d pictures", s.Epoch, s.Step, s.Position, n)
+	}
+	broken := make(map[int]bool)
+	for _, b := range s.Broken {
+		if b.Index < 0 || b.Index >= n || broken[b.Index] {
+			return fmt.Errorf("dataloader: restore: broken picture %d of %d, or twice", b.Index, n)
+		}
+		broken[b.Index] = true
+	}
+	l.stop()
+	s.Broken = slices.Clone(s.Broken)
+	l.state, l.broken, l.err = s, broken, nil
+	l.made = s.Position > 0
+	return nil
+}
+
+// Recycle gives a batch back, to be filled again. The batch must not be used
+// afterwards.
+func (l *Loader) Recycle(b *Batch) {
+	if b == nil || len(b.Images) != l.cfg.Batch*l.cfg.Transform.Len() {
+		return
+	}
+	select {
+	case l.free <- b:
+	default:
+	}
+}
+
+// Close stops the workers and waits for them. The loader may be used again: Next
+// continues after the last batch handed out.
+func (l *Loader) Close() { l.stop() }
+
+// Next returns the next batch, without end: an epoch follows on the one before.
+//
+// When ctx ends, Next stops the workers and returns the error of ctx; no
+// goroutine is left, and a later Next continues after the last batch handed out.
+// Too many broken pictures, an epoch without a full batch, and a list of skipped
+// pictures that cannot be written are errors that every later Next repeats.
+func (l *Loader) Next(ctx context.Context) (*Batch, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	b, err := l.next(ctx)
+	if err != nil {
+		l.stop()
+		if ctx.Err() == nil {
+			l.err = err
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+func (l *Loader) next(ctx context.Context) (*Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !l.running {
+		l.start()
+	}
+	b := l.newBatch()
+	values := l.cfg.Transform.Len()
+	filled := 0
+	epoch, made := l.state.Epoch, l.made
+	for {
+		s := &l.slots[l.head]
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			l.Recycle(b)
+			return nil, ctx.Err()
+		}
+		if s.epoch != epoch { // drop the rest of the epoch before
+			if !made {
+				return nil, fmt.Errorf("dataloader: %s has %d pictures that can be read, fewer than a batch of %d",
+					l.ds.Name(), l.ds.Len()-len(l.broken), l.cfg.Batch)
+			}
+			epoch, made, filled = s.epoch, false, 0
+		}
+		switch {
+		case l.broken[s.index]:
+		case s.err != nil:
+			if err := l.note(s); err != nil {
+				return nil, err
+			}
+		default:
+			copy(b.Images[filled*values:(filled+1)*values], s.data)
+			b.Items[filled], b.Index[filled] = l.ds.Item(s.index), s.index
+			filled++
+		}
+		position := s.position
+		l.dispatch(s)
+		l.head = (l.head + 1) % len(l.slots)
+		if filled == l.cfg.Batch {
+			b.Epoch, b.Step, b.Broken = epoch, l.state.Step, len(l.state.Broken)
+			l.state.Epoch, l.state.Position = epoch, position+1
+			l.state.Step++
+			l.made = true
+			return b, nil
+		}
+	}
+}
+
+// note records the broken picture of s.
+func (l *Loader) note(s *slot) error {
+	l.broken[s.index] = true
+	b := brokenItem(l.ds, s.index, s.err)
+	l.state.Broken = append(l.state.Broken, b)
+	if err := l.skipped.add(b); err != nil {
+		return err
+	}
+	n := l.ds.Len()
+	seen := n
+	if s.epoch == 0 {
+		seen = s.position + 1
+	}
+	return tooManyBroken(l.state.Broken, seen, min(n, brokenWindow), l.cfg.MaxBroken, l.cfg.SkippedPath)
+}
+
+func (l *Loader) newBatch() *Batch {
+	select {
+	case b := <-l.free:
+		return b
+	default:
+		n := l.cfg.Batch
+		return &Batch{Images: make([]float32, n*l.cfg.Transform.Len()), Items: make([]Item, n), Index: make([]int, n)}
+	}
+}
+
+// start starts the workers at l.state.
+func (l *Loader) start() {
+	n := l.cfg.Prefetch * l.cfg.Batch
+	if l.slots == nil {
+		l.slots = make([]slot, n)
+		data := make([]float32, n*l.cfg.Transform.Len())
+		for i := range l.slots {
+			l.slots[i].data = data[:l.cfg.Transform.Len():l.cfg.Transform.Len()]
+			data = data[l.cfg.Transform.Len():]
+		}
+		l.order = make([]int32, l.ds.Len())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.tasks = make(chan *slot, n)
+	for range min(l.cfg.Workers, n) {
+		l.workers.Add(1)
+		go func(tasks <-chan *slot) {
+			defer l.workers.Done()
+			l.work(ctx, tasks)
+		}(l.tasks)
+	}
+	l.running = true
+	l.epoch, l.cursor = l.state.Epoch, l.state.Position
+	permute(l.order, l.cfg.Seed, l.epoch)
+	l.head = 0
+	for i := range l.slots {
+		l.slots[i].done = make(chan struct{}, 1)
+		l.dispatch(&l.slots[i])
+	}
+}
+
+// stop ends the workers and waits for them. What they had decoded is forgotten.
+func (l *Loader) stop() {
+	if !l.running {
+		return
+	}
+	l.cancel()
+	close(l.tasks)
+	l.workers.Wait()
+	l.running = false
+}
+
+// dispatch gives the next item of the order to the workers, in slot s.
+func (l *Loader) dispatch(s *slot) {
+	if l.cursor == len(l.order) {
+		l.epoch, l.cursor = l.epoch+1, 0
+		permute(l.order, l.cfg.Seed, l.epoch)
+	}
+	s.epoch, s.position, s.index = l.epoch, l.cursor, int(l.order[l.cursor])
+	s.skip = l.broken[s.index]
+	l.cursor++
+	l.tasks <- s // there is room for every slot
+}
+
+// work fills slots until there are no more.
+func (l *Loader) work(ctx context.Context, tasks <-chan *slot) {
+	var src rand.PCG
+	rng := rand.New(&src)
+	for s := range tasks {
+		if ctx.Err() != nil {
+			continue
+		}
+		if !s.skip {
+			seedFor(&src, l.cfg.Seed, s.epoch, s.index, streamAugment)
+			s.err = fill(ctx, l.ds, s.index, l.cfg.Transform, s.data, rng)
+		}
+		s.done <- struct{}{}
+	}
+}
+
+// fill decodes item i into dst. A panic of the data set becomes an error, and
+// with it a broken picture: one bad file does not end a run.
+func fill(ctx context.Context, ds Dataset, i int, t Transform, dst []float32, rng *rand.Rand) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("dataloader: item %d: %v", i, r)
+		}
+	}()
+	im, err := ds.Image(ctx, i)
+	if err != nil {
+		return err
+	}
+	t.For(ds.Item(i)).Apply(dst, im, rng)
+	return nil
+}
+
+// LoadAll decodes the items of ds with the given indices (nil: all), at most
+// workers at a time. Picture k of the result belongs to indices[k]; it is nil,
+// and listed in broken, if it cannot be read. The error is that of ctx.
+func LoadAll(ctx context.Context, ds Dataset, indices []int, workers int) (images []*Image, broken []Broken, err error) {
+	indices = allIfNil(ds, indices)
+	images = make([]*Image, len(indices))
+	broken, err = ForEach(ctx, ds, indices, workers, func(k int, im *Image) error {
+		images[k] = im
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return images, broken, nil
+}
+
+// ForEach decodes the items of ds with the given indices (nil: all), at most
+// workers at a time, and calls f with each picture in the order of indices, from
+// the goroutine of the caller. Item indices[k] is picture k. Those that cannot be
+// read are left out and returned as broken. An error of f ends the loop and is
+// returned; so is that of ctx. No goroutine is left in any case.
+func ForEach(ctx context.Context, ds Dataset, indices []int, workers int, f func(k int, im *Image) error) (broken []Broken, err error) {
+	indices = allIfNil(ds, indices)
+	workers = min(max(workers, 1), max(len(indices), 1))
+	type result struct {
+		im  *Image
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	// Results wait in a ring, so that a slow picture holds up few others.
+	ring := make([]chan result, 4*workers)
+	for i := range ring {
+		ring[i] = make(chan result, 1)
+	}
+	tasks := make(chan int, len(ring))
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for k := range tasks {
+				im, err := readOne(ctx, ds, indices[k])
+				ring[k%len(ring)] <- result{im, err}
+			}
+		})
+	}
+	defer wg.Wait()
+	defer cancel()
+	defer close(tasks)
+	for k := range min(len(ring), len(indices)) {
+		tasks <- k
+	}
+	for k := range indices {
+		var r result
+		select {
+		case r = <-ring[k%len(ring)]:
+		case <-ctx.Done():
+			return broken, ctx.Err()
+		}
+		if next := k + len(ring); next < len(indices) {
+			tasks <- next
+		}
+		switch err := ctx.Err(); {
+		case err != nil:
+			return broken, err
+		case r.err != nil:
+			broken = append(broken, brokenItem(ds, indices[k], r.err))
+		default:
+			if err := f(k, r.im); err != nil {
+				return broken, err
+			}
+		}
+	}
+	return broken, nil
+}
+
+// readOne decodes one picture; a panic of the data set becomes an error.
+func readOne(ctx context.Context, ds Dataset, i int) (im *Image, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			im, err = nil, fmt.Errorf("dataloader: item %d: %v", i, r)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	im, err = ds.Image(ctx, i)
+	if err == nil {
+		err = im.check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return im, nil
+}
+
+func allIfNil(ds Dataset, indices []int) []int {
+	if indices != nil {
+		return indices
+	}
+	indices = make([]int, ds.Len())
+	for i := range indices {
+		indices[i] = i
+	}
+	return indices
+}

@@ -1,0 +1,112 @@
+package dataloader
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// DefaultMaxBroken is the share of pictures that may be broken before a loader
+// stops.
+const DefaultMaxBroken = 0.05
+
+// Broken is a picture that could not be read.
+type Broken struct {
+	Index  int    `json:"index"`
+	ID     string `json:"image_hash"`
+	Path   string `json:"path"`
+	Line   int    `json:"line"`
+	Reason string `json:"reason"`
+}
+
+func brokenItem(ds Dataset, i int, err error) Broken {
+	it := ds.Item(i)
+	return Broken{Index: i, ID: it.ID, Path: it.Path, Line: it.Line, Reason: err.Error()}
+}
+
+// skippedList appends to a file of JSON lines, each broken picture once, also
+// when an earlier run has listed it.
+type skippedList struct {
+	path   string
+	listed map[skippedKey]bool // nil: the file has not been looked at
+}
+
+type skippedKey struct {
+	ID   string `json:"image_hash"`
+	Line int    `json:"line"`
+}
+
+func (s *skippedList) add(b Broken) error {
+	if s.path == "" {
+		return nil
+	}
+	if s.listed == nil {
+		if err := s.read(); err != nil {
+			return err
+		}
+	}
+	key := skippedKey{b.ID, b.Line}
+	if s.listed[key] {
+		return nil
+	}
+	line, err := json.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("dataloader: list skipped picture: %w", err)
+	}
+	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	if err != nil {
+		return fmt.Errorf("dataloader: list skipped picture: %w", err)
+	}
+	_, err = f.Write(append(line, '\n'))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("dataloader: list skipped picture: %w", err)
+	}
+	s.listed[key] = true
+	return nil
+}
+
+// read notes what an earlier run has listed. A line that is no such row, like
+// one that an interrupt has cut, is passed by.
+func (s *skippedList) read() error {
+	s.listed = make(map[skippedKey]bool)
+	f, err := os.Open(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("dataloader: read list of skipped pictures: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var key skippedKey
+		if json.Unmarshal(bytes.TrimSpace(lines.Bytes()), &key) == nil && key.ID != "" {
+			s.listed[key] = true
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("dataloader: read list of skipped pictures: %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// tooManyBroken returns an error when more than the share limit of the pictures
+// seen are broken. Fewer than window pictures count as window, so that one bad
+// start does not stop a run.
+func tooManyBroken(broken []Broken, seen, window int, limit float64, list string) error {
+	if len(broken) == 0 || float64(len(broken)) <= limit*float64(max(seen, window)) {
+		return nil
+	}
+	where := "listed in " + list
+	if list == "" {
+		last := broken[len(broken)-1]
+		where = fmt.Sprintf("the last one: %s: %s", last.ID, last.Reason)
+	}
+	return fmt.Errorf("dataloader: %d of %d pictures (%.1f %%) cannot be read, more than the limit of %.1f %%: %s",
+		len(broken), seen, 100*float64(len(broken))/float64(seen), 100*limit, where)
+}
