@@ -1,0 +1,45 @@
+package kernel
+
+import "fmt"
+
+// Dropout zeroes elements at random and scales the others up:
+//
+//	y[i] = x[i] * m[i],   m[i] = 0 with probability rate, else 1/(1-rate)
+//
+// m is a pure function of (seed, stream, i) and of rate: the same call with the
+// gradient of y gives the gradient of x. y may be x. NaN and infinite elements
+// that are dropped give NaN.
+//
+// Dropout panics if the lengths differ or rate is not in [0, 1).
+//
+// Source: Srivastava et al., JMLR 15 (2014); the mask is counter-based as in
+// Salmon et al., SC11: one key per 8192 elements by SplitMix64, and the 32-bit
+// mixer lowbias32 of Wellons on the index within them.
+func Dropout(p *Pool, y, x []float32, rate float32, seed, stream uint64) {
+	needLen("Dropout", "x", len(x), len(y))
+	if !(rate >= 0 && rate < 1) {
+		panic(fmt.Sprintf("kernel: Dropout: rate = %v, want 0 <= rate < 1", rate))
+	}
+	s := newSweep()
+	s.y, s.a = y, x
+	s.alpha = float32(1 / (1 - float64(rate)))
+	s.threshold = uint32(float64(rate) * (1 << 32))
+	s.key = splitMix64(splitMix64(seed) ^ stream)
+	s.over(p, pieces(len(y)), dropoutPiece)
+	s.free()
+}
+
+func dropoutPiece(s *sweep, i int) {
+	lo, hi := piece(i, len(s.y))
+	key := splitMix64(s.key + uint64(i))
+	dropoutRow(s.y[lo:hi], s.a[lo:hi], s.alpha, s.threshold, uint32(key), uint32(key>>32))
+}
+
+// splitMix64 is the output function of SplitMix64 (Steele, Lea, Flood, OOPSLA
+// 2014) at state x.
+func splitMix64(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
