@@ -1,0 +1,96 @@
+package scenes
+
+import "math"
+
+// plusMinus returns a number between low and high with a random sign, from the edit source.
+func (s *scene) plusMinus(low, high float64) float64 {
+	v := low + (high-low)*s.edit.Float64()
+	if s.edit.IntN(2) == 0 {
+		return -v
+	}
+	return v
+}
+
+// ringCount is the number of elements of the larger arrangements: 5 to 9.
+func (s *scene) ringCount() int { return max(5, s.profile.n+s.profile.n/7) }
+
+// straightLine puts different objects on a line at equal steps. Broken: the interior ones step off it.
+func straightLine(s *scene) {
+	n := min(s.profile.n, 7)
+	at := line(n)
+	if s.broken {
+		for i := 1; i < n-1; i++ {
+			at[i].y = s.plusMinus(.5, 1.1)
+		}
+	}
+	s.put(s.varied(n, s.cell()), at)
+}
+
+// closedRing puts different objects on a circle around an empty centre. Broken: they fall inwards and outwards.
+func closedRing(s *scene) {
+	n := s.ringCount()
+	at := ring(n)
+	if s.broken {
+		for i := range at {
+			k := .25 + 1.05*s.edit.Float64()
+			at[i].x, at[i].y = at[i].x*k, at[i].y*k
+		}
+	}
+	s.put(s.varied(n, s.cell()), at)
+}
+
+// regularGrid fills the cells of a grid with different objects. Broken: they leave their cells' centres.
+func regularGrid(s *scene) {
+	rows, cols := gridSides(max(5, s.profile.n))
+	at := grid(rows, cols)
+	if s.broken {
+		for i := range at {
+			at[i].x += s.plusMinus(.2, .5)
+			at[i].y += s.plusMinus(.2, .5)
+		}
+	}
+	s.put(s.varied(rows*cols, s.cell()), at)
+}
+
+// scatter strews different objects without order.
+func scatter(s *scene) {
+	n := s.ringCount()
+	s.put(s.varied(n, s.cell()), s.spread(n, 1.45))
+}
+
+// zigzag lets different objects step from side to side along a course. Broken: they do not step.
+func zigzag(s *scene) {
+	n := s.ringCount()
+	height := .75 + .3*s.rng.Float64()
+	at := make([]point, n)
+	for i := range at {
+		at[i] = point{float64(i) * .72, height * float64(i%2)}
+		if s.broken {
+			at[i] = point{float64(i), 0}
+		}
+	}
+	s.put(s.varied(n, s.cell()), at)
+}
+
+// countUp makes groups of one, two, three, … copies. Broken: the groups are about equal.
+func countUp(s *scene) {
+	groups := 3 + s.profile.n/8
+	total := groups * (groups + 1) / 2
+	at := make([]point, 0, total)
+	for g := range groups {
+		n := g + 1
+		if s.broken {
+			n = (total*(g+1))/groups - (total*g)/groups
+		}
+		for j := range n {
+			at = append(at, point{1.75 * float64(g), float64(j) - float64(n-1)/2})
+		}
+	}
+	s.put(s.copies(total, 0, s.cell()), at)
+}
+
+// spin returns the point turned around the origin.
+func (p point) spin(angle float64) point {
+	sin, cos := math.Sincos(angle)
+	return point{cos*p.x - sin*p.y, sin*p.x + cos*p.y}
+}

@@ -1,0 +1,69 @@
+package scenes
+
+import "math"
+
+// peek hides the lower half of objects behind the straight edge of a barrier. Broken: they stand clear of it.
+func peek(s *scene) {
+	n := 2 + s.profile.n/3 + s.profile.n/8
+	width := 1 + .4*s.rng.Float64()
+	length := float64(n)*1.5 + 1.4
+	for i := range n {
+		o := s.kind(i, (float64(i)-float64(n-1)/2)*1.9, -width/2-.12-.2*s.rng.Float64(), .78)
+		o.rot = s.rng.Float64() * 2 * math.Pi
+		s.paint(&o, i%3) // slot 3 is the barrier's
+		if s.broken {
+			o.y = -width/2 - 1.15*o.extent()
+		}
+		s.add(o)
+	}
+	s.add(s.bar(3, -length*.62, 0, length*.62, 0, width))
+}
+
+// stack rests objects on each other in a tower on the ground. Broken: they stand beside each other on the ground.
+func stack(s *scene) {
+	n := 3 + s.profile.n/4
+	g := s.varied(n, .7)
+	y := 0.0
+	for i := range g {
+		g[i].rot = 0
+		g[i].r *= 1.1 - .06*float64(i)
+		if i > 0 {
+			g[i].x = (s.rng.Float64() - .5) * .2
+			y -= contact(&g[i-1], &g[i], -math.Pi/2) * .97
+			g[i].y = y
+		}
+	}
+	floor := g[0].lowest()
+	reach := 1.9
+	if s.broken {
+		x := 0.0
+		for i := range g {
+			if i > 0 {
+				x += g[i-1].extent() + g[i].extent()
+			}
+			g[i].x, g[i].y = x, floor-g[i].lowest()
+		}
+		for i := range g {
+			g[i].x -= x / 2
+		}
+		reach = x/2 + 1.2
+	}
+	s.add(s.bar(3, -reach, floor+.13, reach, floor+.13, .3))
+	s.add(g...)
+}
+
+// blocked stands a barrier across the dotted way between two objects. Broken: it stands beside the way.
+func blocked(s *scene) {
+	const far = 3.4
+	a, b := s.kind(0, -far, 0, .72), s.kind(1, far, 0, .72)
+	for _, x := range []float64{-2, -1.15, 1.15, 2} {
+		o := s.kind(2, x, 0, .17)
+		o.shape, o.texture, o.sx, o.sy, o.aux = circle, plain, 1, 1, true
+		s.add(o)
+	}
+	wall := s.bar(3, 0, -1.5, 0, 1.5, .62)
+	if s.broken {
+		wall.x, wall.y, wall.rot = 0, s.plusMinus(1.6, 2), 0
+	}
+	s.add(a, b, wall)
+}
