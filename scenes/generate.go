@@ -111,6 +111,14 @@ func (s *Set) Len() int {
 	return len(s.order)
 }
 
+// Family returns the family of picture i without drawing it.
+func (s *Set) Family(i int) int {
+	if s.split == NearMiss {
+		i = s.pairs[i]
+	}
+	return s.order[i]
+}
+
 // Picture draws picture i. It allocates the pixels.
 //
 // Picture panics if i is out of range.

@@ -98,12 +98,12 @@ func (s *scene) anyLayout(n int) []point {
 	case 2:
 		return s.spread(n, 1.35)
 	}
-	return s.course(min(n, 7))
+	return s.course(n)
 }
 
-// gridSides gives rows and columns of the grid for a profile of n elements, 4 to 8.
+// gridSides gives rows and columns of a grid of about n cells, 4 ≤ n ≤ 8.
 func gridSides(n int) (rows, cols int) {
-	d := [][2]int{{2, 2}, {2, 3}, {2, 3}, {2, 4}, {3, 3}}[min(n, 8)-4]
+	d := [][2]int{{2, 2}, {2, 3}, {2, 3}, {2, 4}, {3, 3}}[n-4]
 	return d[0], d[1]
 }
 

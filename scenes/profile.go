@@ -45,12 +45,13 @@ type profile struct {
 	oddColor   int // the slot whose colour is farthest from slot 0
 	oddShape   int // the slot whose silhouette is farthest from slot 0's
 	aspect     float64
+	stretch    [2]float64 // aspect^¼ and aspect^-¾: long objects get thin, so that neighbours stay apart
 	ground     RGB // background
 	second     RGB // the colour that the background's style mixes in
 	groundName string
 	style      int
 	phase      float64
-	n          int     // preferred number of main elements, 4 to 8
+	n          int     // preferred number of main elements, 4 to 7
 	size       float64 // object radius relative to its cell
 	ink        float64 // target share of covered pixels
 	dust       int     // specks
@@ -106,6 +107,7 @@ func newProfile(r *rand.Rand, test bool) profile {
 		if r.IntN(5) < 2 {
 			p.aspect = 1.3 + 1.5*r.Float64()
 		}
+		p.stretch = [2]float64{math.Pow(p.aspect, .25), math.Pow(p.aspect, -.75)}
 		hue, tone := r.IntN(len(colorRGB)), r.IntN(len(toneNames))
 		for k, base := range colorRGB[hue] {
 			p.ground[k] = base*.30 + toneLift[tone]
@@ -114,10 +116,10 @@ func newProfile(r *rand.Rand, test bool) profile {
 		p.groundName = toneNames[tone] + " " + colorNames[hue]
 		p.style = r.IntN(styleCount)
 		p.phase = r.Float64() * 2 * math.Pi
-		p.n = 4 + r.IntN(5)
-		p.size = .72 + .26*r.Float64()
-		p.ink = .045 + .04*r.Float64()
-		p.dust = r.IntN(4)
+		p.n = 4 + r.IntN(4)
+		p.size = .72 + .22*r.Float64()
+		p.ink = .055 + .04*r.Float64()
+		p.dust = r.IntN(3)
 		if heldOutPair(p.shape[0], p.color[0]) == test && p.legible() {
 			return p
 		}

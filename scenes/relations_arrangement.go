@@ -11,12 +11,12 @@ func (s *scene) plusMinus(low, high float64) float64 {
 	return v
 }
 
-// ringCount is the number of elements of the larger arrangements: 5 to 9.
+// ringCount is the number of elements of the larger arrangements: 5 to 8.
 func (s *scene) ringCount() int { return max(5, s.profile.n+s.profile.n/7) }
 
 // straightLine puts different objects on a line at equal steps. Broken: the interior ones step off it.
 func straightLine(s *scene) {
-	n := min(s.profile.n, 7)
+	n := s.profile.n
 	at := line(n)
 	if s.broken {
 		for i := 1; i < n-1; i++ {
@@ -41,7 +41,7 @@ func closedRing(s *scene) {
 
 // regularGrid fills the cells of a grid with different objects. Broken: they leave their cells' centres.
 func regularGrid(s *scene) {
-	rows, cols := gridSides(max(5, s.profile.n))
+	rows, cols := gridSides(s.profile.n + 1)
 	at := grid(rows, cols)
 	if s.broken {
 		for i := range at {
@@ -74,7 +74,7 @@ func zigzag(s *scene) {
 
 // countUp makes groups of one, two, three, … copies. Broken: the groups are about equal.
 func countUp(s *scene) {
-	groups := 3 + s.profile.n/8
+	groups := 3 + s.profile.n/7
 	total := groups * (groups + 1) / 2
 	at := make([]point, 0, total)
 	for g := range groups {

@@ -4,11 +4,11 @@ import "math"
 
 // peek hides the lower half of objects behind the straight edge of a barrier. Broken: they stand clear of it.
 func peek(s *scene) {
-	n := 2 + s.profile.n/3 + s.profile.n/8
-	width := 1 + .4*s.rng.Float64()
-	length := float64(n)*1.5 + 1.4
+	n := 2 + s.profile.n/3
+	width := .8 + .3*s.rng.Float64()
+	length := 1.9*float64(n) + .6
 	for i := range n {
-		o := s.kind(i, (float64(i)-float64(n-1)/2)*1.9, -width/2-.12-.2*s.rng.Float64(), .78)
+		o := s.kind(i, (float64(i)-float64(n-1)/2)*1.9, -width/2-.15-.2*s.rng.Float64(), .95)
 		o.rot = s.rng.Float64() * 2 * math.Pi
 		s.paint(&o, i%3) // slot 3 is the barrier's
 		if s.broken {
@@ -16,7 +16,7 @@ func peek(s *scene) {
 		}
 		s.add(o)
 	}
-	s.add(s.bar(3, -length*.62, 0, length*.62, 0, width))
+	s.add(s.bar(3, -length/2, 0, length/2, 0, width))
 }
 
 // stack rests objects on each other in a tower on the ground. Broken: they stand beside each other on the ground.

@@ -5,8 +5,8 @@ import "math"
 // outline lets many small equal parts trace a large polygon: triangles of six or nine parts, squares and oblongs
 // of twelve (eight on a square would be a 3×3 grid without its centre), pentagons of ten. Broken: the parts leave it.
 func outline(s *scene) {
-	corners := 3 + s.rng.IntN(3)
-	perSide := [...]int{3: 2 + s.rng.IntN(2), 4: 3, 5: 2}[corners]
+	sides := [][2]int{{3, 2}, {3, 2}, {3, 3}, {4, 3}, {5, 2}}[s.rng.IntN(5)]
+	corners, perSide := sides[0], sides[1]
 	squeeze := 1.0
 	if corners == 4 {
 		squeeze = .7 + .3*s.rng.Float64()
@@ -69,7 +69,7 @@ func outsider(s *scene) {
 		far = math.Max(far, math.Hypot(q.x-c.x, q.y-c.y))
 	}
 	sin, cos := math.Sincos(s.rng.Float64() * 2 * math.Pi)
-	d := far + 2.3 + .5*s.rng.Float64()
+	d := far + 1.9 + .5*s.rng.Float64()
 	if s.broken {
 		d = far + .6
 	}

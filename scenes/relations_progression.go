@@ -7,7 +7,7 @@ import (
 
 // march lays copies of the leading object along a course, in a third of the scenes long ones.
 func (s *scene) march(radius float64) (objects []object, at []point) {
-	n := min(s.profile.n, 7)
+	n := s.profile.n
 	objects = s.copies(n, 0, radius)
 	s.sometimesLengthen(objects)
 	at = s.course(n)

@@ -76,7 +76,7 @@ func missing(s *scene) {
 			at, gaps = grid(3, 3), []int{1, 3, 5, 7}
 		}
 	default:
-		at = s.course(min(n+1, 8))
+		at = s.course(n + 1)
 		for i := 2; i < len(at)-2; i++ {
 			gaps = append(gaps, i)
 		}

@@ -5,11 +5,11 @@ import "math"
 // holder returns the first shape of the profile, from slot on, that has room for a disc inside.
 func (s *scene) holder(slot int) int {
 	for i := range 4 {
-		if shape := s.profile.shape[(slot+i)&3]; inradius[shape] > 0 {
+		if shape := s.profile.shape[(slot+i)&3]; inradius[shape] >= .55 {
 			return shape
 		}
 	}
-	return circle // not reached: a profile has four shapes and only two have no room
+	return circle // a profile has four shapes, and all four may be slim
 }
 
 // contain puts an item inside the boundary of a larger container. Broken: the item lies beside it.
@@ -23,7 +23,8 @@ func contain(s *scene) {
 		room := inradius[c.shape]
 		c.r = math.Min(1.35, .86/math.Sqrt(room))
 		room *= c.r
-		item := s.kind(1, (s.rng.Float64()-.5)*.3*room, (s.rng.Float64()-.5)*.3*room, (.36+.10*s.rng.Float64())*room)
+		item := s.kind(1, (s.rng.Float64()-.5)*.3*room, (s.rng.Float64()-.5)*.3*room, 1)
+		item.r = (.56 + .16*s.rng.Float64()) * room / item.extent()
 		item.rot = s.rng.Float64() * 2 * math.Pi
 		if s.broken {
 			sin, cos := math.Sincos(s.edit.Float64() * 2 * math.Pi)

@@ -21,9 +21,8 @@ type scene struct {
 func (s *scene) kind(slot int, x, y, radius float64) object {
 	slot &= 3
 	p := s.profile
-	stretch := math.Sqrt(p.aspect)
 	return object{shape: p.shape[slot], texture: p.texture[slot&1], color: p.color[slot], rgb: p.rgb[slot], alpha: 1,
-		x: x, y: y, r: radius, sx: stretch, sy: 1 / stretch}
+		x: x, y: y, r: radius, sx: p.stretch[0], sy: p.stretch[1]}
 }
 
 // paint gives o the colour of a slot.
@@ -69,7 +68,7 @@ func (s *scene) copies(n, slot int, radius float64) []object {
 func (s *scene) lengthen(objects []object) {
 	a := math.Sqrt(math.Max(s.profile.aspect, 1.9))
 	for i := range objects {
-		objects[i].sx, objects[i].sy = .68/a, .68*a
+		objects[i].sx, objects[i].sy = .74/a, .74*a
 	}
 }
 
