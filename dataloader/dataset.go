@@ -38,6 +38,7 @@ type Item struct {
 	Split    string  // part of the data that the row says it belongs to
 	Family   int     // number of the relation's family; -1: none
 	Profile  int     // number of the attribute profile, shared by twins; -1: none
+	Pair     int     // in a near-miss split, index of the true picture in its own; -1: none
 	Count    int     // number of elements; 0: not known
 	Ink      float64 // share of the picture that is drawn on; 0: not known
 	HeldOut  bool    // the relation is not trained on

@@ -27,8 +27,8 @@ var extensions = []string{".png", ".jpg", ".jpeg", ".webp"}
 //
 //	{"image_hash": "4f0c…", "caption": "{Subject} growing step by step", "url_link": "https://…"}
 //
-// Only image_hash is needed; literal_caption, relation, family, profile, split,
-// count, ink, held_out and gravity are read when they are there, and other keys
+// Only image_hash is needed; literal_caption, relation, family, profile, pair,
+// split, count, ink, held_out and gravity are read when they are there, and other keys
 // are passed by. Quotes around a whole caption are taken off. The picture is
 // imageDir/<image_hash> with the ending .png, .jpg, .jpeg or .webp, or with none
 // when image_hash holds it already. The content, not the ending, says what
@@ -195,6 +195,7 @@ type row struct {
 	Split     *string  `json:"split"`
 	Family    *int     `json:"family"`
 	Profile   *int     `json:"profile"`
+	Pair      *int     `json:"pair"`
 	Count     *int     `json:"count"`
 	Ink       *float64 `json:"ink"`
 	HeldOut   *bool    `json:"held_out"`
@@ -232,6 +233,7 @@ func parseRow(b []byte) (Item, error) {
 		Split:    deref(r.Split, ""),
 		Family:   deref(r.Family, -1),
 		Profile:  deref(r.Profile, -1),
+		Pair:     deref(r.Pair, -1),
 		Count:    deref(r.Count, 0),
 		Ink:      deref(r.Ink, 0),
 		HeldOut:  deref(r.HeldOut, false),
