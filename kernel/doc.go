@@ -30,3 +30,5 @@
 // Kernels panic with the numbers when a length does not fit: that is a bug of the
 // caller. A NaN among the inputs of an output makes that output NaN.
 package kernel
+
+//go:generate sh _asm/generate.sh

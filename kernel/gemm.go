@@ -13,33 +13,328 @@ import "fmt"
 // Gemm panics if a leading dimension or a length does not fit.
 func Gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
 	checkGemm(transA, transB, m, n, k, a, lda, b, ldb, c, ldc)
+	gemm(p, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, nil)
+}
+
+// gemm is [Gemm] without its checks; with bias (n) instead of accumulate, sums start
+// from bias.
+func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool, bias []float32) {
 	if m == 0 || n == 0 {
 		return
 	}
-	const piece = 64
-	p.Run((m+piece-1)/piece, func(i int) {
-		for r := i * piece; r < min(m, (i+1)*piece); r++ {
-			row := c[r*ldc : r*ldc+n]
-			if !accumulate {
-				clear(row)
-			}
-			for q := range k {
-				v := a[min(r*lda+q, len(a)-1)]
-				if transA {
-					v = a[q*lda+r]
-				}
-				if transB {
-					for j := range row {
-						row[j] += v * b[j*ldb+q]
-					}
-				} else {
-					for j, w := range b[q*ldb : q*ldb+n] {
-						row[j] += v * w
-					}
-				}
-			}
+	g := gemmJobs.get()
+	g.transA, g.transB, g.m, g.n, g.k = transA, transB, m, n, k
+	g.a, g.lda, g.b, g.ldb, g.c, g.ldc = a, lda, b, ldb, c, ldc
+	g.accumulate, g.bias = accumulate, bias
+	g.run(p)
+	g.a, g.b, g.c, g.bias = nil, nil, nil, nil
+	gemmJobs.put(g)
+}
+
+// How a product is cut. The numbers are for level-1 caches of 32 KiB and level-2
+// caches of 512 KiB and more.
+const (
+	gemmKC       = 384     // products that a sum takes up before it is stored
+	gemmMC       = 192     // most rows of A in a block, which stays in the level-2 cache
+	gemmPackedB  = 1 << 22 // most values of B that are packed at once
+	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
+	gemmItems    = 8       // blocks wanted, so that several threads have work
+	gemmSplitK   = 1024    // least products of a piece when the sum itself is cut
+	gemmPieces   = 16      // most pieces of a sum
+	gemmFewTiles = 32      // tiles of C below which the sum is cut
+)
+
+var (
+	gemmJobs  freelist[gemmJob]
+	gemmWorks freelist[gemmWork]
+)
+
+// gemmJob is one matrix product. Its items are, by phase, the panels of B to pack,
+// the blocks of C, the pieces of the sum, or the rows of C to add pieces to.
+type gemmJob struct {
+	transA, transB bool
+	m, n, k        int
+	a, b, c        []float32
+	lda, ldb, ldc  int
+	accumulate     bool
+	bias           []float32 // (n) or nil; not with accumulate
+
+	micro        *microKernel
+	phase        gemmPhase
+	packA, packB bool
+	kc           int // products before a sum is stored
+	k0, k1       int // the part of the sum in this round
+	j0, j1       int // the columns of this round
+	mBlock       int // rows of a block
+	mBlocks      int
+	panels       int // panels between j0 and j1
+	nBlock       int // panels of a block
+	packed       []float32
+	piece        int       // products of a piece
+	partial      []float32 // the pieces' sums, (pieces, m, n)
+}
+
+type gemmPhase int
+
+const (
+	gemmPack gemmPhase = iota
+	gemmBlocks
+	gemmPieceSums
+	gemmAddPieces
+)
+
+// gemmWork is the scratch memory of one item.
+type gemmWork struct {
+	t    tile
+	a, b []float32
+}
+
+// room returns x with at least n values, the same memory if it has them.
+func room(x []float32, n int) []float32 {
+	if cap(x) < n {
+		return make([]float32, n)
+	}
+	return x[:n]
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// panelCount returns how many panels n columns make.
+func (u *microKernel) panelCount(n int) int { return ceilDiv(n, u.nr) }
+
+// panelAt returns the first column and the width of panel i of n columns. A last
+// panel of a single vector would be slow: the one before gives a vector to it.
+func (u *microKernel) panelAt(n, i int) (start, width int) {
+	last := u.panelCount(n) - 1
+	start, end := i*u.nr, min(n, (i+1)*u.nr)
+	if rest := n - last*u.nr; rest <= u.vector && last > 0 {
+		switch i {
+		case last:
+			start -= u.vector
+		case last - 1:
+			end -= u.vector
 		}
-	})
+	}
+	return start, end - start
+}
+
+func (g *gemmJob) run(p *Pool) {
+	u := microKernels.get()
+	g.micro = u
+	panels, tiles := u.panelCount(g.n), ceilDiv(g.m, u.mr)
+	g.kc = max(1, g.k)
+	if g.k > gemmKC {
+		g.kc = (ceilDiv(g.k, ceilDiv(g.k, gemmKC)) + 3) &^ 3
+	}
+	// Rows whose distance is a multiple of a large power of two fall into the same
+	// cache sets.
+	if g.transA {
+		g.packA = panels > 2 || g.lda%256 == 0 && panels > 1
+	} else {
+		g.packA = panels > 16 || g.lda%256 == 0 && panels > 1
+	}
+	g.packB = g.transB || g.m > 6*u.mr
+	if pieces := min(gemmPieces, g.k/gemmSplitK); tiles*panels < gemmFewTiles && pieces > 1 {
+		g.runPieces(p, pieces)
+		return
+	}
+
+	g.mBlock = gemmMC
+	for g.mBlock > 3*u.mr && ceilDiv(g.m, g.mBlock) < gemmItems {
+		g.mBlock = max(3*u.mr, ceilDiv(g.mBlock/2, u.mr)*u.mr)
+	}
+	g.mBlocks = ceilDiv(g.m, g.mBlock)
+	kRound, nRound := g.k, g.n
+	if g.packB && g.k*g.n > gemmPackedB {
+		kRound = min(g.k, gemmPackedK/g.kc*g.kc)
+		nRound = min(g.n, gemmPackedB/kRound/u.nr*u.nr)
+	}
+	for g.k0 = 0; g.k0 == 0 || g.k0 < g.k; g.k0 = g.k1 {
+		g.k1 = min(g.k, g.k0+kRound)
+		for g.j0 = 0; g.j0 < g.n; g.j0 = g.j1 {
+			g.j1 = min(g.n, g.j0+nRound)
+			g.panels = u.panelCount(g.j1 - g.j0)
+			if g.packB {
+				g.packed = room(g.packed, g.panels*u.nr*(g.k1-g.k0))
+				g.phase = gemmPack
+				p.run(g.panels, g)
+			}
+			g.nBlock = ceilDiv(g.panels, min(g.panels, ceilDiv(gemmItems, g.mBlocks)))
+			g.phase = gemmBlocks
+			p.run(g.mBlocks*ceilDiv(g.panels, g.nBlock), g)
+		}
+		if g.k == 0 {
+			break
+		}
+	}
+}
+
+// runPieces does a product with a long sum and few results: the pieces of the sum
+// are independent and added up in order.
+func (g *gemmJob) runPieces(p *Pool, pieces int) {
+	g.piece = (ceilDiv(g.k, pieces) + 3) &^ 3
+	pieces = ceilDiv(g.k, g.piece)
+	g.partial = room(g.partial, pieces*g.m*g.n)
+	g.phase = gemmPieceSums
+	p.run(pieces, g)
+	g.phase = gemmAddPieces
+	p.run(g.m, g)
+}
+
+func (g *gemmJob) item(i int) {
+	if g.phase == gemmAddPieces {
+		g.addPieces(i)
+		return
+	}
+	w := gemmWorks.get()
+	switch g.phase {
+	case gemmPack:
+		start, width := g.micro.panelAt(g.j1-g.j0, i)
+		g.packPanel(g.packed[i*g.micro.nr*(g.k1-g.k0):], g.j0+start, width, g.k0, g.k1)
+	case gemmBlocks:
+		first := i / g.mBlocks * g.nBlock
+		r0 := i % g.mBlocks * g.mBlock
+		g.block(w, r0, min(g.m, r0+g.mBlock), first, min(g.panels, first+g.nBlock))
+	case gemmPieceSums:
+		g.pieceSum(w, i)
+	}
+	w.t = tile{}
+	gemmWorks.put(w)
+}
+
+// packPanel writes columns j … j+width-1 of rows q0 … q1-1 of op(B) to dst, rows of
+// micro.nr.
+func (g *gemmJob) packPanel(dst []float32, j, width, q0, q1 int) {
+	nr := g.micro.nr
+	if g.transB {
+		g.micro.packT(width, q1-q0, g.b[j*g.ldb+q0:], g.ldb, dst, nr)
+		return
+	}
+	for q := q0; q < q1; q++ {
+		copy(dst[(q-q0)*nr:][:width], g.b[q*g.ldb+j:])
+	}
+}
+
+// packRows writes rows r0 … r1-1 of op(A), columns q0 … q1-1, to dst: one tile of
+// micro.mr rows after another, each column by column.
+func (g *gemmJob) packRows(dst []float32, r0, r1, q0, q1 int) {
+	mr, kc := g.micro.mr, q1-q0
+	if !g.transA {
+		for r := r0; r < r1; r += mr {
+			g.micro.packT(min(mr, r1-r), kc, g.a[r*g.lda+q0:], g.lda, dst[(r-r0)*kc:], mr)
+		}
+		return
+	}
+	for q := q0; q < q1; q++ {
+		src := g.a[q*g.lda+r0 : q*g.lda+r1]
+		to := dst[(q-q0)*mr:]
+		for mr == 8 && len(src) > 8 {
+			*(*[8]float32)(to) = [8]float32(src)
+			src, to = src[8:], to[8*kc:]
+		}
+		for len(src) > mr {
+			copy(to[:mr], src)
+			src, to = src[mr:], to[mr*kc:]
+		}
+		copy(to[:len(src)], src)
+	}
+}
+
+// setA points t at rows r0 … r1-1 of op(A), columns q0 … q1-1, packed if that pays.
+func (g *gemmJob) setA(w *gemmWork, r0, r1, q0, q1 int) {
+	t, mr := &w.t, g.micro.mr
+	t.kc, t.segs, t.aSeg, t.bSeg = q1-q0, 1, 0, 0
+	switch {
+	case q1 == q0:
+		t.a, t.segs = nil, 0
+	case g.packA:
+		w.a = room(w.a, ceilDiv(r1-r0, mr)*mr*(q1-q0))
+		g.packRows(w.a, r0, r1, q0, q1)
+		t.a, t.aRow, t.aStep, t.aNext = &w.a[0], wordSize, mr*wordSize, mr*(q1-q0)*wordSize
+	case g.transA:
+		t.a, t.aRow, t.aStep, t.aNext = &g.a[q0*g.lda+r0], wordSize, g.lda*wordSize, mr*wordSize
+	default:
+		t.a, t.aRow, t.aStep, t.aNext = &g.a[r0*g.lda+q0], g.lda*wordSize, wordSize, mr*g.lda*wordSize
+	}
+}
+
+// block computes rows r0 … r1-1 of the panels p0 … p1-1, for this round's part of
+// the sum.
+func (g *gemmJob) block(w *gemmWork, r0, r1, p0, p1 int) {
+	t, u := &w.t, g.micro
+	for q0 := g.k0; q0 == g.k0 || q0 < g.k1; q0 += g.kc {
+		q1 := min(g.k1, q0+g.kc)
+		g.setA(w, r0, r1, q0, q1)
+		a := t.a
+		for i := p0; i < p1; i++ {
+			start, width := u.panelAt(g.j1-g.j0, i)
+			j := g.j0 + start
+			t.a = a
+			switch {
+			case q1 == q0:
+				t.b = nil
+			case g.packB:
+				t.b, t.bStep = &g.packed[i*u.nr*(g.k1-g.k0)+(q0-g.k0)*u.nr], u.nr*wordSize
+			default:
+				t.b, t.bStep = &g.b[q0*g.ldb+j], g.ldb*wordSize
+			}
+			t.c, t.cRow = &g.c[r0*g.ldc+j], g.ldc*wordSize
+			t.init, t.initRow = nil, 0
+			switch {
+			case q0 > 0 || g.accumulate:
+				t.init, t.initRow = t.c, t.cRow
+			case g.bias != nil:
+				t.init = &g.bias[j]
+			}
+			u.panel(t, r1-r0, width)
+		}
+	}
+}
+
+// pieceSum computes piece i of the sum for all of C.
+func (g *gemmJob) pieceSum(w *gemmWork, i int) {
+	t, u := &w.t, g.micro
+	first, last := i*g.piece, min(g.k, (i+1)*g.piece)
+	c := g.partial[i*g.m*g.n:]
+	for q0 := first; q0 < last; q0 += g.kc {
+		q1 := min(last, q0+g.kc)
+		g.setA(w, 0, g.m, q0, q1)
+		a := t.a
+		for j := range u.panelCount(g.n) {
+			start, width := u.panelAt(g.n, j)
+			t.a = a
+			if g.packB {
+				w.b = room(w.b, u.nr*(q1-q0))
+				g.packPanel(w.b, start, width, q0, q1)
+				t.b, t.bStep = &w.b[0], u.nr*wordSize
+			} else {
+				t.b, t.bStep = &g.b[q0*g.ldb+start], g.ldb*wordSize
+			}
+			t.c, t.cRow = &c[start], g.n*wordSize
+			t.init, t.initRow = nil, 0
+			if q0 > first {
+				t.init, t.initRow = t.c, t.cRow
+			}
+			u.panel(t, g.m, width)
+		}
+	}
+}
+
+// addPieces adds the pieces of row r up.
+func (g *gemmJob) addPieces(r int) {
+	row := g.c[r*g.ldc : r*g.ldc+g.n]
+	rest := g.partial[r*g.n:]
+	if !g.accumulate {
+		copy(row, rest)
+		if g.bias != nil {
+			Add(nil, row, row, g.bias)
+		}
+		rest = rest[min(len(rest), g.m*g.n):]
+	}
+	for len(rest) >= g.n {
+		Add(nil, row, row, rest[:g.n])
+		rest = rest[min(len(rest), g.m*g.n):]
+	}
 }
 
 func checkGemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {

@@ -12,11 +12,8 @@ func Linear(p *Pool, y, x, w, bias []float32, rows, in, out int) {
 	checkLinear("Linear", "y", y, "x", x, "w", w, rows, in, out)
 	if bias != nil {
 		checkLen("Linear: bias", bias, out)
-		for r := range rows {
-			copy(y[r*out:], bias)
-		}
 	}
-	Gemm(p, false, true, rows, out, in, x, in, w, in, y, out, bias != nil)
+	gemm(p, false, true, rows, out, in, x, in, w, in, y, out, false, bias)
 }
 
 // LinearGradX is the gradient of [Linear] with respect to x:

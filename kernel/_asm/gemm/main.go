@@ -1,0 +1,349 @@
+// Command gemm generates the assembly of the matrix products: the micro-kernels,
+// the transposing pack and the loops that measure the peak.
+//
+//	go run ./gemm -out ../gemm_amd64.s -stubs ../gemm_stubs_amd64.go -pkg kernel
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kernel.tile. A micro-kernel takes the address of the first.
+const (
+	offTiles    = 8 * iota // row tiles to do
+	offA                   // first element of op(A)
+	offARow                // bytes from one row of op(A) to the next
+	offAStep               // bytes from one column of op(A) to the next
+	offASeg                // bytes added to a after a segment
+	offANext               // bytes from one row tile to the next
+	offB                   // first element of op(B)
+	offBStep               // bytes from one row of op(B) to the next
+	offBSeg                // bytes added to b after a segment
+	offKC                  // products per segment
+	offSegs                // segments
+	offC                   // first element of C
+	offCRow                // bytes from one row of C to the next
+	offCNext               // bytes from one row tile to the next
+	offInit                // what the sums start from: C, a bias, or nil for zero
+	offInitRow             // bytes from one row of it to the next
+	offInitNext            // bytes from one row tile to the next
+	offMask                // lanes of the last vector: bits (AVX-512) or a pointer to 8 int32 (AVX2)
+)
+
+// vectors returns the registers of the given size in bytes.
+func vectors(size int) []reg.VecPhysical {
+	if size == 64 {
+		return []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
+	}
+	return []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15, reg.Y16, reg.Y17, reg.Y18, reg.Y19, reg.Y20, reg.Y21, reg.Y22, reg.Y23, reg.Y24, reg.Y25, reg.Y26, reg.Y27, reg.Y28, reg.Y29, reg.Y30, reg.Y31}
+}
+
+// kernel is one micro-kernel: mr rows of nv vectors of the given size in bytes, the
+// last vector masked or not, with AVX-512 or with AVX2 instructions.
+type kernel struct {
+	name   string
+	size   int
+	mr, nv int
+	masked bool
+	avx512 bool
+}
+
+func (k kernel) generate() {
+	TEXT(k.name, NOSPLIT, "func(t *int)")
+	Pragma("noescape")
+	v := vectors(k.size)
+	acc := func(i, j int) reg.VecPhysical { return v[i*k.nv+j] }
+	var bs, brs []reg.VecPhysical // columns of B, broadcast rows of A
+	var maskReg reg.VecPhysical
+	if k.avx512 {
+		bs, brs = v[24:24+k.nv], v[24+k.nv:min(32, 24+k.nv+4)]
+	} else {
+		bs, brs, maskReg = v[12:12+k.nv], v[15:16], v[15]
+	}
+	last := k.nv - 1
+
+	t := Load(Param("t"), GP64())
+	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
+	load := func(off int) reg.Register { r := GP64(); MOVQ(field(off), r); return r }
+	aRow, aStep, bStep := load(offARow), load(offAStep), load(offBStep)
+	maskPtr := reg.Register(nil)
+	if k.masked {
+		if k.avx512 {
+			KMOVW(field(offMask), reg.K1)
+		} else {
+			maskPtr = load(offMask)
+		}
+	}
+	// loadMask brings the AVX2 mask into the register that broadcasts use.
+	loadMask := func() {
+		if k.masked && !k.avx512 {
+			VMOVUPS(Mem{Base: maskPtr}, maskReg)
+		}
+	}
+	loadVec := func(m Mem, j int, dst reg.VecPhysical) {
+		switch {
+		case !k.masked || j != last:
+			VMOVUPS(m, dst)
+		case k.avx512:
+			VMOVUPS_Z(m, reg.K1, dst)
+		default:
+			VMASKMOVPS(m, maskReg, dst)
+		}
+	}
+
+	Label("tile")
+	p, q := GP64(), GP64()
+	crow := load(offCRow)
+	MOVQ(field(offInit), p)
+	TESTQ(p, p)
+	JZ(LabelRef("zero"))
+	MOVQ(field(offInitRow), q)
+	loadMask()
+	for i := range k.mr {
+		for j := range k.nv {
+			loadVec(Mem{Base: p, Disp: j * k.size}, j, acc(i, j))
+		}
+		if i+1 < k.mr {
+			ADDQ(q, p)
+		}
+	}
+	JMP(LabelRef("start"))
+	Label("zero")
+	for i := range k.mr {
+		for j := range k.nv {
+			if k.avx512 {
+				VPXORD(acc(i, j), acc(i, j), acc(i, j))
+			} else {
+				VXORPS(acc(i, j), acc(i, j), acc(i, j))
+			}
+		}
+	}
+	Label("start")
+
+	// Row i is at base[i/3] + aRow*{0,1,2}, or two bases before with aRow*4 where that
+	// spares a base: rows 0 1 2 | 3 | 4 = 0+4 | 5 = 3+2 | 6 | 7 = 3+4.
+	b := load(offB)
+	var bases []reg.Register
+	for i := 0; i < k.mr && i <= 6; i += 3 {
+		if i == 3 && k.mr < 4 || i == 6 && k.mr < 7 {
+			break
+		}
+		r := GP64()
+		if i == 0 {
+			MOVQ(field(offA), r)
+		} else {
+			LEAQ(Mem{Base: bases[i/3-1], Index: aRow, Scale: 2}, r)
+			ADDQ(aRow, r)
+		}
+		bases = append(bases, r)
+	}
+	row := func(i int) Mem {
+		switch i {
+		case 0, 3, 6:
+			return Mem{Base: bases[i/3]}
+		case 1, 2:
+			return Mem{Base: bases[0], Index: aRow, Scale: uint8(i)}
+		case 4:
+			return Mem{Base: bases[0], Index: aRow, Scale: 4}
+		case 5:
+			return Mem{Base: bases[1], Index: aRow, Scale: 2}
+		case 7:
+			return Mem{Base: bases[1], Index: aRow, Scale: 4}
+		}
+		panic("more than 8 rows")
+	}
+	step := func() {
+		loadMask()
+		for j := range k.nv {
+			loadVec(Mem{Base: b, Disp: j * k.size}, j, bs[j])
+		}
+		ADDQ(bStep, b)
+		for i := range k.mr {
+			r := brs[i%len(brs)]
+			VBROADCASTSS(row(i), r)
+			for j := range k.nv {
+				VFMADD231PS(r, bs[j], acc(i, j))
+			}
+		}
+		for _, r := range bases {
+			ADDQ(aStep, r)
+		}
+	}
+	segs, n := load(offSegs), GP64()
+	TESTQ(segs, segs)
+	JZ(LabelRef("store"))
+	Label("segment")
+	MOVQ(field(offKC), n)
+	SHRQ(Imm(1), n)
+	JZ(LabelRef("odd"))
+	Label("loop")
+	step()
+	step()
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	Label("odd")
+	MOVQ(field(offKC), n)
+	TESTQ(U32(1), n)
+	JZ(LabelRef("next"))
+	step()
+	Label("next")
+	for _, r := range bases {
+		ADDQ(field(offASeg), r)
+	}
+	ADDQ(field(offBSeg), b)
+	DECQ(segs)
+	JNZ(LabelRef("segment"))
+
+	Label("store")
+	MOVQ(field(offC), p)
+	loadMask()
+	for i := range k.mr {
+		for j := range k.nv {
+			m := Mem{Base: p, Disp: j * k.size}
+			switch {
+			case !k.masked || j != last:
+				VMOVUPS(acc(i, j), m)
+			case k.avx512:
+				VMOVUPS(acc(i, j), reg.K1, m)
+			default:
+				VMASKMOVPS(acc(i, j), maskReg, m)
+			}
+		}
+		if i+1 < k.mr {
+			ADDQ(crow, p)
+		}
+	}
+	DECQ(field(offTiles))
+	JZ(LabelRef("done"))
+	for _, f := range [][2]int{{offANext, offA}, {offCNext, offC}, {offInitNext, offInit}} {
+		MOVQ(field(f[0]), p)
+		ADDQ(p, field(f[1]))
+	}
+	JMP(LabelRef("tile"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// packT writes a (4, k) block transposed: dst[q*ldd+i] = src[i*lds+q]. Distances in
+// floats.
+func packT() {
+	TEXT("packT4", NOSPLIT, "func(k int, src *float32, lds int, dst *float32, ldd int)")
+	Pragma("noescape")
+	x, y := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3, reg.X4, reg.X5, reg.X6, reg.X7, reg.X8, reg.X9, reg.X10, reg.X11}, vectors(32)
+	k, s, lds := Load(Param("k"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
+	d, ldd := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64())
+	SHLQ(Imm(2), lds)
+	SHLQ(Imm(2), ldd)
+	s2, q, d4, ldd3 := GP64(), GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: s, Index: lds, Scale: 2}, s2)
+	LEAQ(Mem{Base: ldd, Index: ldd, Scale: 2}, ldd3)
+	MOVQ(k, q)
+	SHRQ(Imm(3), q)
+	JZ(LabelRef("rest"))
+	Label("loop")
+	VMOVUPS(Mem{Base: s}, y[0])
+	VMOVUPS(Mem{Base: s, Index: lds, Scale: 1}, y[1])
+	VMOVUPS(Mem{Base: s2}, y[2])
+	VMOVUPS(Mem{Base: s2, Index: lds, Scale: 1}, y[3])
+	VUNPCKLPS(y[1], y[0], y[4])
+	VUNPCKHPS(y[1], y[0], y[5])
+	VUNPCKLPS(y[3], y[2], y[6])
+	VUNPCKHPS(y[3], y[2], y[7])
+	VUNPCKLPD(y[6], y[4], y[8])
+	VUNPCKHPD(y[6], y[4], y[9])
+	VUNPCKLPD(y[7], y[5], y[10])
+	VUNPCKHPD(y[7], y[5], y[11])
+	LEAQ(Mem{Base: d, Index: ldd, Scale: 4}, d4)
+	rows := func(base reg.Register) [4]Mem {
+		return [4]Mem{{Base: base}, {Base: base, Index: ldd, Scale: 1}, {Base: base, Index: ldd, Scale: 2}, {Base: base, Index: ldd3, Scale: 1}}
+	}
+	for i, m := range rows(d) {
+		VMOVUPS(x[8+i], m)
+	}
+	for i, m := range rows(d4) {
+		VEXTRACTF128(Imm(1), y[8+i], m)
+	}
+	ADDQ(Imm(32), s)
+	ADDQ(Imm(32), s2)
+	LEAQ(Mem{Base: d4, Index: ldd, Scale: 4}, d)
+	DECQ(q)
+	JNZ(LabelRef("loop"))
+	Label("rest")
+	ANDQ(Imm(7), k)
+	JZ(LabelRef("done"))
+	Label("one")
+	VMOVSS(Mem{Base: s}, x[0])
+	VINSERTPS(Imm(0x10), Mem{Base: s, Index: lds, Scale: 1}, x[0], x[0])
+	VINSERTPS(Imm(0x20), Mem{Base: s2}, x[0], x[0])
+	VINSERTPS(Imm(0x30), Mem{Base: s2, Index: lds, Scale: 1}, x[0], x[0])
+	VMOVUPS(x[0], Mem{Base: d})
+	ADDQ(Imm(4), s)
+	ADDQ(Imm(4), s2)
+	ADDQ(ldd, d)
+	DECQ(k)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// peak does n rounds of independent multiply-adds in as many registers as the
+// micro-kernels have accumulators.
+func peak(name string, size, accs int) {
+	TEXT(name, NOSPLIT, "func(n int)")
+	v := vectors(size)
+	n := Load(Param("n"), GP64())
+	for i := range accs + 2 {
+		if size == 64 {
+			VPXORD(v[i], v[i], v[i])
+		} else {
+			VXORPS(v[i], v[i], v[i])
+		}
+	}
+	Label("loop")
+	for i := range accs {
+		VFMADD231PS(v[accs], v[accs+1], v[i])
+	}
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+func main() {
+	ConstraintExpr("amd64,!noasm")
+	for _, masked := range []bool{false, true} {
+		suffix := ""
+		if masked {
+			suffix = "m"
+		}
+		for mr := 1; mr <= 8; mr++ {
+			for nv := 1; nv <= 3; nv++ {
+				if mr < 8 && !masked {
+					continue
+				}
+				kernel{fmt.Sprintf("gemm512_%dx%d%s", mr, nv*16, suffix), 64, mr, nv, masked, true}.generate()
+			}
+			if mr == 8 || masked {
+				kernel{fmt.Sprintf("gemm512_%dx8%s", mr, suffix), 32, mr, 1, masked, true}.generate()
+				kernel{fmt.Sprintf("gemm512_%dx24%s", mr, suffix), 32, mr, 3, masked, true}.generate()
+			}
+		}
+		for mr := 1; mr <= 4; mr++ {
+			for nv := 1; nv <= 3; nv++ {
+				if mr == 4 || masked {
+					kernel{fmt.Sprintf("gemm256_%dx%d%s", mr, nv*8, suffix), 32, mr, nv, masked, false}.generate()
+				}
+			}
+		}
+	}
+	packT()
+	peak("peak512", 64, 24)
+	peak("peak256", 32, 12)
+	Generate()
+}

@@ -1,0 +1,132 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+// peakNow measures the multiply-adds per second that a core has to offer in the
+// given tier, in GFLOP/s.
+func peakNow(tier Tier) float64 {
+	run, flops := peakRounds(tier)
+	if run == nil {
+		return math.NaN()
+	}
+	const rounds = 20000
+	best := 0.0
+	for range 12 {
+		start := time.Now()
+		run(rounds)
+		best = max(best, rounds*flops/time.Since(start).Seconds()/1e9)
+	}
+	return best
+}
+
+// benchFlops reports the speed of f, which does the given number of floating-point
+// operations on one thread, and its share of the core's peak. The share compares the
+// fastest call with the fastest peak of the same run, because other processes may
+// share the machine.
+func benchFlops(b *testing.B, flops float64, f func()) {
+	f()
+	best := math.Inf(1)
+	for b.Loop() {
+		start := time.Now()
+		f()
+		best = min(best, time.Since(start).Seconds())
+	}
+	speed := flops / best / 1e9
+	b.ReportMetric(speed, "GFLOP/s")
+	if peak := peakNow(Active()); !math.IsNaN(peak) {
+		b.ReportMetric(100*speed/peak, "%peak")
+	}
+}
+
+// benchTiers runs f on the tiers with assembly, or on the generic one alone.
+func benchTiers(b *testing.B, f func(b *testing.B)) {
+	tiers := Tiers()
+	if len(tiers) > 1 {
+		tiers = tiers[1:]
+	}
+	for _, tier := range tiers {
+		b.Run("tier="+tier.String(), func(b *testing.B) {
+			restore, err := SetTier(tier)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer restore()
+			f(b)
+		})
+	}
+}
+
+func benchSlice(n int) []float32 {
+	rng := newRand(uint64(n))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// BenchmarkLinear runs a dense layer's three products at the shapes of vision
+// transformers (patches 16 of 224 pixels, 8 pictures) and of the small model.
+func BenchmarkLinear(b *testing.B) {
+	benchTiers(b, func(b *testing.B) {
+		for _, s := range []struct {
+			name          string
+			rows, in, out int
+		}{
+			{"small-qkv", 4096, 96, 288}, {"small-proj", 4096, 96, 96}, {"small-fc1", 4096, 96, 192}, {"small-fc2", 4096, 192, 96},
+			{"ViT-Ti-qkv", 1576, 192, 576}, {"ViT-Ti-fc1", 1576, 192, 768}, {"ViT-Ti-fc2", 1576, 768, 192},
+			{"ViT-S-qkv", 1576, 384, 1152}, {"ViT-S-proj", 1576, 384, 384}, {"ViT-S-fc1", 1576, 384, 1536}, {"ViT-S-fc2", 1576, 1536, 384},
+			{"ViT-B-qkv", 1576, 768, 2304}, {"ViT-B-proj", 1576, 768, 768}, {"ViT-B-fc1", 1576, 768, 3072}, {"ViT-B-fc2", 1576, 3072, 768},
+		} {
+			x, w, y, bias := benchSlice(s.rows*s.in), benchSlice(s.in*s.out), benchSlice(s.rows*s.out), benchSlice(s.out)
+			dx, dw := make([]float32, len(x)), make([]float32, len(w))
+			flops := 2 * float64(s.rows) * float64(s.in) * float64(s.out)
+			name := fmt.Sprintf("layer=%s/shape=%dx%dx%d", s.name, s.rows, s.in, s.out)
+			b.Run(name+"/pass=y", func(b *testing.B) {
+				benchFlops(b, flops, func() { Linear(nil, y, x, w, bias, s.rows, s.in, s.out) })
+			})
+			b.Run(name+"/pass=dx", func(b *testing.B) {
+				benchFlops(b, flops, func() { LinearGradX(nil, dx, y, w, s.rows, s.in, s.out) })
+			})
+			b.Run(name+"/pass=dw", func(b *testing.B) {
+				benchFlops(b, flops, func() { LinearGradW(nil, dw, nil, y, x, s.rows, s.in, s.out) })
+			})
+		}
+	})
+}
+
+// BenchmarkGemm runs products of the shapes that attention and convolution have.
+func BenchmarkGemm(b *testing.B) {
+	benchTiers(b, func(b *testing.B) {
+		for _, s := range []struct {
+			name           string
+			transA, transB bool
+			m, n, k        int
+		}{
+			{"scores", false, true, 64, 64, 24}, {"mix", false, false, 64, 24, 64}, {"mix-grad", true, false, 64, 24, 64},
+			{"scores-ViT", false, true, 197, 197, 64}, {"mix-ViT", false, false, 197, 64, 197},
+			{"conv", false, true, 16384, 24, 27}, {"conv", false, true, 16384, 48, 216}, {"conv", false, true, 4096, 96, 432}, {"conv", false, true, 4096, 96, 864},
+			{"conv-dw", true, false, 24, 27, 65536}, {"conv-dw", true, false, 48, 216, 16384}, {"conv-dw", true, false, 96, 432, 4096},
+			{"square", false, false, 512, 512, 512}, {"square", false, false, 1024, 1024, 1024},
+		} {
+			x, y, z := benchSlice(s.m*s.k), benchSlice(s.k*s.n), make([]float32, s.m*s.n)
+			lda, ldb := s.k, s.n
+			if s.transA {
+				lda = s.m
+			}
+			if s.transB {
+				ldb = s.k
+			}
+			b.Run(fmt.Sprintf("op=%s/shape=%dx%dx%d", s.name, s.m, s.n, s.k), func(b *testing.B) {
+				benchFlops(b, 2*float64(s.m)*float64(s.n)*float64(s.k), func() {
+					Gemm(nil, s.transA, s.transB, s.m, s.n, s.k, x, lda, y, ldb, z, s.n, false)
+				})
+			})
+		}
+	})
+}
