@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Picture is one picture of a split with what is known about it.
@@ -209,13 +211,13 @@ func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	bestNumber, nearest := 0, math.Inf(1)
 	for number := range maxCandidates {
 		s, t := candidate(number, false)
-		s.fit(size, t)
+		t.scale = s.fit(size, t)
 		ink := estimateInk(s.objects, size)
 		if off := math.Abs(math.Log(ink / p.ink)); off > inkTolerance && ink > 0 {
 			// Cover goes with the square of the side, so the side that fits can be told.
-			if side := t.side * math.Sqrt(p.ink/ink); side >= minSide && side <= maxSide {
-				t.side = side
-				s.fit(size, placement{side: t.side, dx: t.dx, dy: t.dy})
+			if k := math.Sqrt(p.ink / ink); t.side*k >= minSide && t.side*k <= maxSide {
+				t.side *= k
+				t.scale *= s.fit(size, placement{side: t.side, dx: t.dx, dy: t.dy})
 				ink = estimateInk(s.objects, size)
 			}
 		}
@@ -228,6 +230,7 @@ func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	}
 	if broken {
 		best, _ = candidate(bestNumber, true)
+		bestPlacement.side = maxSide
 		best.fit(size, bestPlacement)
 	}
 	return best
@@ -252,12 +255,12 @@ func Generate(ctx context.Context, cfg Config, split string, workers int) ([]Pic
 	bytes := cfg.Size * cfg.Size * 3
 	pictures := make([]Picture, s.Len())
 	pix := make([]byte, len(pictures)*bytes)
-	if err := s.drawRange(ctx, workers, 0, pictures, pix); err != nil {
+	if err := s.drawRange(ctx, workers, 0, pictures, pix, nil); err != nil {
 		return nil, err
 	}
-	seen := make(map[string]int, len(pictures))
+	seen := make(hashes, len(pictures))
 	for i := range pictures {
-		if err := noteHash(seen, &pictures[i]); err != nil {
+		if err := seen.add(&pictures[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -267,53 +270,71 @@ func Generate(ctx context.Context, cfg Config, split string, workers int) ([]Pic
 // ErrDuplicate says that two pictures have the same pixels.
 var ErrDuplicate = errors.New("two pictures have the same pixels")
 
-func noteHash(seen map[string]int, p *Picture) error {
-	if other, ok := seen[p.Hash]; ok {
-		return fmt.Errorf("scenes: generate: %s %d and picture %d: %w", p.Split, p.Index, other, ErrDuplicate)
+// hashes tells which picture has a hash.
+type hashes map[string]string
+
+func (h hashes) add(p *Picture) error {
+	name := fmt.Sprintf("%s %d", p.Split, p.Index)
+	if other, ok := h[p.Hash]; ok {
+		return fmt.Errorf("scenes: %s and %s: %w (hash %s)", other, name, ErrDuplicate, p.Hash)
 	}
-	seen[p.Hash] = p.Index
+	h[p.Hash] = name
 	return nil
 }
 
-// drawRange draws len(dst) pictures from index first on, their pixels into pix.
-func (s *Set) drawRange(ctx context.Context, workers, first int, dst []Picture, pix []byte) error {
+// drawRange draws len(dst) pictures from index first on, their pixels into pix, and hands each to work, which may be
+// nil and is called by several goroutines.
+func (s *Set) drawRange(ctx context.Context, workers, first int, dst []Picture, pix []byte, work func(*Picture) error) error {
 	bytes := s.cfg.Size * s.cfg.Size * 3
 	var next atomic.Int64
-	var wait sync.WaitGroup
+	group, ctx := errgroup.WithContext(ctx)
 	for range workersFor(workers, len(dst)) {
-		wait.Go(func() {
-			for ctx.Err() == nil {
+		group.Go(func() error {
+			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(dst) {
-					return
+					return nil
+				}
+				if ctx.Err() != nil {
+					return fmt.Errorf("scenes: %s: picture %d of %d: %w", s.split, first+i, s.Len(), context.Cause(ctx))
 				}
 				dst[i] = s.Draw(first+i, pix[i*bytes:(i+1)*bytes:(i+1)*bytes])
+				if work != nil {
+					if err := work(&dst[i]); err != nil {
+						return err
+					}
+				}
 			}
 		})
 	}
-	wait.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("scenes: generate: %s: %w", s.split, err)
-	}
-	return nil
+	return group.Wait()
 }
 
-// streamChunk is the number of pictures that Each holds at a time.
-const streamChunk = 256
+// Bounds of what Each holds at a time.
+const (
+	streamPictures = 256
+	streamBytes    = 1 << 26
+)
 
 // Each draws all pictures in order and hands them to f, at most a few hundred at a time in memory. A picture's Pix
 // is valid until f returns. Each stops at the first error of f, or when ctx ends, and returns it.
 func (s *Set) Each(ctx context.Context, workers int, f func(p *Picture) error) error {
+	return s.stream(ctx, workers, s.Len(), nil, f)
+}
+
+// stream draws the first n pictures; it hands them to work as they come, by several goroutines, and then to ordered
+// in their order.
+func (s *Set) stream(ctx context.Context, workers, n int, work, ordered func(p *Picture) error) error {
 	bytes := s.cfg.Size * s.cfg.Size * 3
-	chunk := max(1, min(streamChunk, 1<<26/bytes, s.Len()))
+	chunk := max(1, min(streamPictures, streamBytes/bytes, n))
 	pictures, pix := make([]Picture, chunk), make([]byte, chunk*bytes)
-	for first := 0; first < s.Len(); first += chunk {
-		n := min(chunk, s.Len()-first)
-		if err := s.drawRange(ctx, workers, first, pictures[:n], pix[:n*bytes]); err != nil {
+	for first := 0; first < n; first += chunk {
+		now := pictures[:min(chunk, n-first)]
+		if err := s.drawRange(ctx, workers, first, now, pix[:len(now)*bytes], work); err != nil {
 			return err
 		}
-		for i := range pictures[:n] {
-			if err := f(&pictures[i]); err != nil {
+		for i := range now {
+			if err := ordered(&now[i]); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,9 @@
 package scenes
 
-import "math"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // point is a place in scene units, where neighbouring objects stand about 1 apart.
 type point struct{ x, y float64 }
@@ -63,21 +66,13 @@ func (s *scene) course(n int) []point {
 }
 
 // spread gives n places at mutual distances of at least 1 in a square of side about √n·slack.
-func (s *scene) spread(n int, slack float64) []point {
+func spread(rng *rand.Rand, n int, slack float64) []point {
 	side := math.Sqrt(float64(n)) * slack
 	q := make([]point, 0, n)
 	for {
 		q = q[:0]
 		for try := 0; try < 300 && len(q) < n; try++ {
-			c := point{s.rng.Float64() * side, s.rng.Float64() * side}
-			free := true
-			for _, d := range q {
-				if (c.x-d.x)*(c.x-d.x)+(c.y-d.y)*(c.y-d.y) < 1 {
-					free = false
-					break
-				}
-			}
-			if free {
+			if c := (point{rng.Float64() * side, rng.Float64() * side}); apart(q, c, 1) {
 				q = append(q, c)
 			}
 		}
@@ -96,7 +91,7 @@ func (s *scene) anyLayout(n int) []point {
 	case 1:
 		return grid(gridSides(n))
 	case 2:
-		return s.spread(n, 1.35)
+		return spread(s.rng, n, 1.35)
 	}
 	return s.course(n)
 }
@@ -107,6 +102,17 @@ func gridSides(n int) (rows, cols int) {
 	return d[0], d[1]
 }
 
+// apart reports whether c keeps the distance from every place.
+func apart(q []point, c point, distance float64) bool {
+	for _, d := range q {
+		if (c.x-d.x)*(c.x-d.x)+(c.y-d.y)*(c.y-d.y) < distance*distance {
+			return false
+		}
+	}
+	return true
+}
+
+// centroid returns the mean of the places.
 func centroid(q []point) (c point) {
 	for _, p := range q {
 		c.x += p.x / float64(len(q))

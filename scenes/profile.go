@@ -46,8 +46,8 @@ type profile struct {
 	oddShape   int // the slot whose silhouette is farthest from slot 0's
 	aspect     float64
 	stretch    [2]float64 // aspect^¼ and aspect^-¾: long objects get thin, so that neighbours stay apart
-	ground     RGB // background
-	second     RGB // the colour that the background's style mixes in
+	ground     RGB        // background
+	second     RGB        // the colour that the background's style mixes in
 	groundName string
 	style      int
 	phase      float64

@@ -31,9 +31,14 @@ func closedRing(s *scene) {
 	n := s.ringCount()
 	at := ring(n)
 	if s.broken {
-		for i := range at {
-			k := .25 + 1.05*s.edit.Float64()
-			at[i].x, at[i].y = at[i].x*k, at[i].y*k
+		for i, q := range at {
+			for range 20 {
+				k := .2 + 1.1*s.edit.Float64()
+				at[i] = point{q.x * k, q.y * k}
+				if apart(at[:i], at[i], .85) {
+					break
+				}
+			}
 		}
 	}
 	s.put(s.varied(n, s.cell()), at)
@@ -55,7 +60,7 @@ func regularGrid(s *scene) {
 // scatter strews different objects without order.
 func scatter(s *scene) {
 	n := s.ringCount()
-	s.put(s.varied(n, s.cell()), s.spread(n, 1.45))
+	s.put(s.varied(n, s.cell()), spread(s.rng, n, 1.45))
 }
 
 // zigzag lets different objects step from side to side along a course. Broken: they do not step.

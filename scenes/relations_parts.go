@@ -22,10 +22,7 @@ func outline(s *scene) {
 		}
 	}
 	if s.broken {
-		for i := range at {
-			k := .3 + .9*s.edit.Float64()
-			at[i].x, at[i].y = at[i].x*k+s.plusMinus(0, .3), at[i].y*k+s.plusMinus(0, .3)
-		}
+		at = spread(s.edit, len(at), 1.2)
 	}
 	s.put(s.copies(len(at), 0, .36), at)
 }
@@ -62,7 +59,7 @@ func (s *scene) crowd(n int) []object {
 // outsider stands one object far from a group. Broken: it stands at the group's edge.
 func outsider(s *scene) {
 	n := 2 + s.profile.n/2
-	at := s.spread(n, 1.1)
+	at := spread(s.rng, n, 1.1)
 	c := centroid(at)
 	far := 0.0
 	for _, q := range at {
@@ -79,7 +76,7 @@ func outsider(s *scene) {
 // clusters gathers objects in two groups with a gap between. Broken: the groups stand side by side without one.
 func clusters(s *scene) {
 	n := 2 + s.profile.n/4
-	a, b := s.spread(n-n/3, 1.08), s.spread(n, 1.08)
+	a, b := spread(s.rng, n-n/3, 1.08), spread(s.rng, n, 1.08)
 	ca, cb := centroid(a), centroid(b)
 	d := 1.9 + math.Sqrt(float64(n))*1.15
 	if s.broken {

@@ -1,6 +1,9 @@
 package scenes
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // mirror reflects one half of the picture onto the other. Broken: the reflected objects trade their places, shift
 // and turn.
@@ -8,7 +11,7 @@ func mirror(s *scene) {
 	n := 2 + s.profile.n/6
 	g := s.varied(n, .5*s.profile.size)
 	first := s.rng.IntN(4)
-	at := s.spread(n, 1.15)
+	at := spread(s.rng, n, 1.15)
 	left := math.Inf(1)
 	for _, p := range at {
 		left = math.Min(left, p.x)
@@ -23,11 +26,11 @@ func mirror(s *scene) {
 		twins[i] = m
 	}
 	if s.broken {
+		places := slices.Clone(twins)
 		for i := range twins {
-			other := twins[(i+1)%n]
-			other.x, other.y = twins[i].x+s.plusMinus(.25, .5), twins[i].y+s.plusMinus(.25, .5)
-			other.rot = s.edit.Float64() * 2 * math.Pi
-			twins[i] = other
+			to := places[(i+1)%n]
+			twins[i].x, twins[i].y = to.x+s.plusMinus(.25, .5), to.y+s.plusMinus(.25, .5)
+			twins[i].rot = s.edit.Float64() * 2 * math.Pi
 		}
 	}
 	s.add(g...)

@@ -103,7 +103,7 @@ func (s *scene) place(group []object, c point, angle float64) {
 // instances adds a small relation several times at well separated places, so that the number of drawn things does
 // not tell the family. unit is the spacing.
 func (s *scene) instances(n int, unit float64, build func() []object) {
-	for _, c := range s.spread(n, 1.25) {
+	for _, c := range spread(s.rng, n, 1.25) {
 		s.place(build(), point{c.x * unit, c.y * unit}, s.rng.Float64()*2*math.Pi)
 	}
 }
@@ -124,10 +124,11 @@ func (s *scene) cell() float64 { return .5 * s.profile.size }
 type placement struct {
 	angle  float64 // turn
 	side   float64 // longer side of the bounding box, as a share of the picture
+	scale  float64 // 0, or pixels per unit, which side then only bounds
 	dx, dy float64 // position within the room that is left, 0 to 1
 }
 
-// box turns the scene by angle and returns its bounding box.
+// turn turns the scene by angle and returns its bounding box.
 func (s *scene) turn(angle float64) (x0, y0, x1, y1 float64) {
 	sin, cos := math.Sincos(angle)
 	x0, y0, x1, y1 = math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
@@ -145,16 +146,21 @@ func (s *scene) turn(angle float64) (x0, y0, x1, y1 float64) {
 const margin = .02
 
 // fit turns the scene, scales its bounding box to the wanted side and shifts it into a picture of size pixels.
-func (s *scene) fit(size int, t placement) {
+// It returns the scale.
+func (s *scene) fit(size int, t placement) float64 {
 	x0, y0, x1, y1 := s.turn(t.angle)
 	full := float64(size)
 	k := full * t.side / math.Max(x1-x0, y1-y0)
+	if t.scale > 0 {
+		k = min(k, t.scale)
+	}
 	left := full*margin + t.dx*(full*(1-2*margin)-(x1-x0)*k)
 	top := full*margin + t.dy*(full*(1-2*margin)-(y1-y0)*k)
 	for i := range s.objects {
 		o := &s.objects[i]
 		o.x, o.y, o.r = (o.x-x0)*k+left, (o.y-y0)*k+top, o.r*k
 	}
+	return k
 }
 
 // sprinkle adds specks clear of every object; they carry no relation.
