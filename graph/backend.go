@@ -1,0 +1,182 @@
+package graph
+
+import (
+	"relsim/kernel"
+)
+
+// Backend is a device that Programs run on. It lays an arena out, has one kernel
+// for every op, and moves values in and out. The backends are in this package.
+type Backend interface {
+	// Name names the device in messages.
+	Name() string
+	// load allocates the arena of a plan and binds its kernels. The seed is read at
+	// each run.
+	load(p *plan, seed *uint64) (engine, error)
+}
+
+// engine is a plan on a device.
+type engine interface {
+	// bindFloats and bindIDs set the memory of a leaf, by reference.
+	bindFloats(leaf int, data []float32)
+	bindIDs(leaf int, data []int32)
+	// bindSink sets where a gradient goes.
+	bindSink(sink int, data []float32)
+	// accumulate says whether gradients are added to what is there.
+	accumulate(on bool)
+	// forward and backward run the phases.
+	forward()
+	backward()
+	// floats is the memory of a slot.
+	floats(slot int) []float32
+	// arenaBytes is the size of the arena.
+	arenaBytes() int
+	// close gives the arena up.
+	close()
+}
+
+// NewCPU returns the Backend of the host: the kernels of package kernel on the
+// threads of pool. A nil pool is the calling goroutine alone. Several Programs
+// may share a pool.
+func NewCPU(pool *kernel.Pool) Backend { return cpu{pool} }
+
+type cpu struct{ pool *kernel.Pool }
+
+func (cpu) Name() string { return "cpu" }
+
+func (b cpu) load(p *plan, seed *uint64) (engine, error) {
+	e := &cpuEngine{
+		plan:   p,
+		pool:   b.pool,
+		arena:  make([]float32, p.words),
+		leaves: make([][]float32, len(p.leaves)),
+		sinks:  make([][]float32, len(p.sinks)),
+		users:  make([][]use, len(p.leaves)),
+		dirty:  true,
+	}
+	for i, s := range p.steps {
+		c := newCall(len(s.in), len(s.out), b.pool, seed)
+		for j, in := range s.in {
+			if l := p.slots[in].leaf; l >= 0 {
+				e.users[l] = append(e.users[l], use{i, j})
+			} else {
+				c.in[j] = e.floats(in)
+			}
+		}
+		for j, out := range s.out {
+			c.out[j] = e.floats(out)
+		}
+		e.calls = append(e.calls, c)
+	}
+	return e, nil
+}
+
+// cpuEngine runs a plan on the host.
+type cpuEngine struct {
+	plan   *plan
+	pool   *kernel.Pool
+	arena  []float32
+	calls  []*call // of plan.steps
+	leaves [][]float32
+	users  [][]use // of each leaf
+	sinks  [][]float32
+	add    bool
+	dirty  bool // the outputs of the ops with direct sinks are to be set
+}
+
+// use is an operand of a step.
+type use struct{ step, operand int }
+
+func (e *cpuEngine) bindFloats(leaf int, data []float32) {
+	e.leaves[leaf] = data
+	for _, u := range e.users[leaf] {
+		e.calls[u.step].in[u.operand] = data
+	}
+}
+
+func (e *cpuEngine) bindIDs(leaf int, data []int32) {
+	for _, u := range e.users[leaf] {
+		e.calls[u.step].ids[u.operand] = data
+	}
+}
+
+func (e *cpuEngine) bindSink(sink int, data []float32) {
+	e.sinks[sink] = data
+	e.dirty = true
+}
+
+func (e *cpuEngine) accumulate(on bool) {
+	e.dirty = e.dirty || e.add != on
+	e.add = on
+}
+
+func (e *cpuEngine) floats(slot int) []float32 {
+	s := e.plan.slots[slot]
+	if s.leaf >= 0 {
+		return e.leaves[s.leaf]
+	}
+	return e.arena[s.offset : s.offset+s.size : s.offset+s.size]
+}
+
+func (e *cpuEngine) forward() {
+	for i, c := range e.calls[:e.plan.forward] {
+		e.plan.steps[i].kind.run(c)
+		for _, s := range e.plan.steps[i].sinks {
+			e.deliver(s)
+		}
+	}
+}
+
+func (e *cpuEngine) backward() {
+	if e.dirty {
+		e.route()
+	}
+	for i := e.plan.forward; i < len(e.calls); i++ {
+		step := &e.plan.steps[i]
+		step.kind.run(e.calls[i])
+		for _, s := range step.sinks {
+			e.deliver(s)
+		}
+	}
+	for i := range e.plan.sinks {
+		if e.plan.sinks[i].step < 0 {
+			e.deliver(i)
+		}
+	}
+}
+
+// route lets the ops of direct sinks write to the caller, or to the arena if
+// gradients are added up.
+func (e *cpuEngine) route() {
+	for i, s := range e.plan.sinks {
+		if !s.direct {
+			continue
+		}
+		for j, out := range e.plan.steps[s.step].out {
+			if out == s.slot {
+				to := e.floats(out)
+				if !e.add {
+					to = e.sinks[i]
+				}
+				e.calls[s.step].out[j] = to
+			}
+		}
+	}
+	e.dirty = false
+}
+
+// deliver brings a gradient that is complete to the caller.
+func (e *cpuEngine) deliver(i int) {
+	s, dst := &e.plan.sinks[i], e.sinks[i]
+	switch {
+	case e.add:
+		kernel.Axpy(e.pool, dst, 1, e.floats(s.slot))
+	case !s.direct:
+		copy(dst, e.floats(s.slot))
+	}
+}
+
+func (e *cpuEngine) arenaBytes() int { return 4 * len(e.arena) }
+
+func (e *cpuEngine) close() {
+	e.arena, e.calls, e.leaves, e.sinks = nil, nil, nil, nil
+}
