@@ -1,0 +1,332 @@
+package loss
+
+import (
+	"fmt"
+	"math"
+
+	"relsim/graph"
+	"relsim/nn"
+)
+
+// Kind is a loss.
+type Kind string
+
+// The losses, over logits l = s·img·txtᵀ (B, B), s the inverse temperature, and
+// targets t whose rows (columns) are uniform over the positives.
+const (
+	// InfoNCE is the mean over rows of Σ_c t·(logsumexp(l) - l).
+	InfoNCE Kind = "infonce"
+	// Symmetric is the mean of that over rows and over columns.
+	Symmetric Kind = "symmetric"
+	// Sigmoid is -1/B Σ log σ(z·(l + bias)), z = 1 for a positive, else -1.
+	Sigmoid Kind = "sigmoid"
+)
+
+// Kinds lists the losses.
+func Kinds() []Kind { return []Kind{InfoNCE, Symmetric, Sigmoid} }
+
+// Positives says which captions of the batch are right for a picture, and
+// which are no negatives.
+type Positives string
+
+// The rules. A picture's own caption is always a positive.
+const (
+	// Diagonal takes the own caption for right and all others for wrong.
+	Diagonal Positives = "diagonal"
+	// SameCaption takes every equal caption for right.
+	SameCaption Positives = "caption"
+	// SameRelation takes every caption of the same relation for right.
+	SameRelation Positives = "relation"
+	// MaskCaption leaves equal captions out of the negatives.
+	MaskCaption Positives = "mask-caption"
+	// MaskRelation leaves captions of the same relation out of the negatives.
+	MaskRelation Positives = "mask-relation"
+)
+
+// Rules lists the rules for positives.
+func Rules() []Positives {
+	return []Positives{Diagonal, SameCaption, SameRelation, MaskCaption, MaskRelation}
+}
+
+// Config are the settings of a [Loss].
+type Config struct {
+	Kind      Kind      `json:"kind"`
+	Positives Positives `json:"positives"`
+	// Temperature τ divides the similarities where it is not learned.
+	Temperature float64 `json:"temperature"`
+	// Bias is added to the logits of the sigmoid loss where it is not learned.
+	Bias float64 `json:"bias"`
+}
+
+// Validate reports the first field that makes no sense.
+func (c Config) Validate() error {
+	switch c.Kind {
+	case InfoNCE, Symmetric, Sigmoid:
+	default:
+		return fmt.Errorf("loss: kind %q: unknown; there are %q", c.Kind, Kinds())
+	}
+	switch c.Positives {
+	case Diagonal, SameCaption, SameRelation, MaskCaption, MaskRelation:
+	default:
+		return fmt.Errorf("loss: positives %q: unknown; there are %q", c.Positives, Rules())
+	}
+	switch {
+	case !(c.Temperature >= 1/MaxScale && c.Temperature <= 100):
+		return fmt.Errorf("loss: temperature %v, want %v to 100", c.Temperature, 1/MaxScale)
+	case math.IsNaN(c.Bias) || math.Abs(c.Bias) > 1000:
+		return fmt.Errorf("loss: bias %v, want -1000 to 1000", c.Bias)
+	}
+	return nil
+}
+
+// MaxScale bounds the inverse of a learned temperature (arXiv:2103.00020,
+// section 2.5).
+const MaxScale = 100.0
+
+// masked is added to the logit of a pair that must not count. It is finite, so
+// that nothing becomes NaN, and its exponential is zero for any logit here.
+const masked = -1e9
+
+// Loss compares two sets of embeddings. It is for one goroutine.
+type Loss struct {
+	// GradImg and GradTxt (B, E) are the gradients of the loss by the
+	// embeddings, written by each Run.
+	GradImg, GradTxt []float32
+
+	config      Config
+	batch, dim  int
+	program     *graph.Program
+	img, txt    *graph.Node
+	logits      *graph.Node
+	value       *graph.Node
+	mask        []float32 // (B, B), 0 or masked; nil where nothing is masked
+	targets     []float32 // (B, B) of the rows; labels of the sigmoid loss
+	scale, bias *nn.Param
+}
+
+// New compiles a loss over batch pairs of embeddings of width dim, to run on
+// backend (nil: the CPU, one thread). With scale, the logarithm of the inverse
+// temperature, the temperature is learned, with bias the bias of the sigmoid
+// loss; nil takes the fixed value of c.
+func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param) (*Loss, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	switch {
+	case batch < 1 || dim < 1:
+		return nil, fmt.Errorf("loss: batch %d of embeddings of %d: want at least 1", batch, dim)
+	case bias != nil && c.Kind != Sigmoid:
+		return nil, fmt.Errorf("loss: a learned bias goes with kind %q, not %q", Sigmoid, c.Kind)
+	}
+	l := &Loss{
+		GradImg: make([]float32, batch*dim), GradTxt: make([]float32, batch*dim),
+		config: c, batch: batch, dim: dim, scale: scale, bias: bias,
+		targets: make([]float32, batch*batch),
+	}
+	b := graph.NewBuilder()
+	bound := l.build(b)
+	if err := b.Err(); err != nil {
+		return nil, fmt.Errorf("loss: %w", err)
+	}
+	wrt := []*graph.Node{l.img, l.txt}
+	for _, leaf := range bound {
+		if leaf.grad != nil {
+			wrt = append(wrt, leaf.node)
+		}
+	}
+	var err error
+	l.program, err = graph.Compile(b, graph.Config{
+		Backend: backend, Outputs: []*graph.Node{l.logits}, Loss: l.value, Wrt: wrt, Training: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loss: %w", err)
+	}
+	bound = append(bound, leaf{l.img, nil, l.GradImg}, leaf{l.txt, nil, l.GradTxt})
+	for _, leaf := range bound {
+		if leaf.data != nil {
+			err = l.program.SetFloats(leaf.node, leaf.data)
+		}
+		if err == nil && leaf.grad != nil {
+			err = l.program.SetGrad(leaf.node, leaf.grad)
+		}
+		if err != nil {
+			l.program.Close()
+			return nil, fmt.Errorf("loss: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// ForModel compiles the loss of a model: the temperature and the bias, learned
+// or not, are the model's, whatever c says.
+func ForModel(m *nn.Model, c Config, batch int, backend graph.Backend) (*Loss, error) {
+	c.Temperature, c.Bias = m.Config.Temperature, m.Config.LogitBias
+	bias := m.LogitBias
+	if c.Kind != Sigmoid {
+		bias = nil
+	}
+	return New(c, batch, m.Config.EmbedDim, backend, m.LogitScale, bias)
+}
+
+// leaf is an input or parameter of the graph with its value and where its
+// gradient goes; grad is nil if none is wanted.
+type leaf struct {
+	node       *graph.Node
+	data, grad []float32
+}
+
+// build adds the graph to b and returns the leaves but the embeddings.
+func (l *Loss) build(b *graph.Builder) []leaf {
+	n := l.batch
+	l.img = b.Input("images", n, l.dim)
+	l.txt = b.Input("texts", n, l.dim)
+	x := b.Linear(l.img, l.txt, nil)
+	var leaves []leaf
+	if l.scale != nil {
+		s := b.Param(l.scale.Name, 1)
+		leaves = append(leaves, leaf{s, l.scale.Data, l.scale.Grad})
+		x = b.ScaleExp(x, s)
+	} else {
+		x = b.Scale(x, 1/l.config.Temperature)
+	}
+	targets := b.Input("targets", n, n)
+	leaves = append(leaves, leaf{targets, l.targets, nil})
+	if l.config.Kind == Sigmoid {
+		if l.bias != nil {
+			s := b.Param(l.bias.Name, 1)
+			leaves = append(leaves, leaf{s, l.bias.Data, l.bias.Grad})
+			x = b.AddScalar(x, s)
+		} else if l.config.Bias != 0 {
+			s := b.Input("bias", 1)
+			leaves = append(leaves, leaf{s, []float32{float32(l.config.Bias)}, nil})
+			x = b.AddScalar(x, s)
+		}
+		l.logits, l.value = x, b.SigmoidLoss(x, targets)
+		return leaves
+	}
+	if l.config.Positives == MaskCaption || l.config.Positives == MaskRelation {
+		l.mask = make([]float32, n*n)
+		mask := b.Input("mask", n, n)
+		leaves = append(leaves, leaf{mask, l.mask, nil})
+		x = b.Add(x, mask)
+	}
+	l.logits, l.value = x, b.CrossEntropy(x, targets)
+	if l.config.Kind == Symmetric {
+		// Equality is symmetric, and so are the targets.
+		l.value = b.Scale(b.Add(l.value, b.CrossEntropy(b.Transpose(x), targets)), .5)
+	}
+	return leaves
+}
+
+// Run compares img with txt, both (B, E) with rows of length one; row i of
+// one belongs to row i of the other. relations and captions (B) tell equal
+// relations and equal captions by equal numbers; a negative number equals none
+// but itself in place. A rule that does not look at one takes nil for it.
+//
+// It returns the loss, and the share of pictures whose nearest caption that is
+// not masked is a positive; it writes GradImg, GradTxt and the gradients of the
+// learned scale and bias. A learned scale above ln [MaxScale] is first set to that.
+//
+// Run panics if a length does not fit.
+func (l *Loss) Run(img, txt []float32, relations, captions []int) (value, accuracy float64, err error) {
+	if len(img) != l.batch*l.dim || len(txt) != l.batch*l.dim {
+		panic(fmt.Sprintf("loss: %d and %d values for %d embeddings of %d", len(img), len(txt), l.batch, l.dim))
+	}
+	l.setTargets(relations, captions)
+	if l.scale != nil {
+		l.scale.Data[0] = min(l.scale.Data[0], float32(math.Log(MaxScale)))
+	}
+	if err := l.program.SetFloats(l.img, img); err != nil {
+		return 0, 0, fmt.Errorf("loss: %w", err)
+	}
+	if err := l.program.SetFloats(l.txt, txt); err != nil {
+		return 0, 0, fmt.Errorf("loss: %w", err)
+	}
+	if err := l.program.Forward(); err != nil {
+		return 0, 0, fmt.Errorf("loss: %w", err)
+	}
+	value = float64(l.program.Value(l.value)[0])
+	accuracy = l.accuracy(l.program.Value(l.logits))
+	if err := l.program.Backward(nil); err != nil {
+		return 0, 0, fmt.Errorf("loss: %w", err)
+	}
+	return value, accuracy, nil
+}
+
+// setTargets fills targets and mask for a batch.
+func (l *Loss) setTargets(relations, captions []int) {
+	same := captions
+	if l.config.Positives == SameRelation || l.config.Positives == MaskRelation {
+		same = relations
+	}
+	if l.config.Positives == Diagonal {
+		same = nil
+	} else if len(same) != l.batch {
+		panic(fmt.Sprintf("loss: positives %q: %d numbers for a batch of %d", l.config.Positives, len(same), l.batch))
+	}
+	many := l.config.Positives == SameCaption || l.config.Positives == SameRelation
+	n := l.batch
+	for r := range n {
+		row := l.targets[r*n:][:n]
+		count := 0
+		for c := range row {
+			equal := r == c || same != nil && same[r] >= 0 && same[r] == same[c]
+			row[c] = 0
+			if r == c || many && equal {
+				row[c] = 1
+				count++
+			}
+			if l.mask != nil {
+				l.mask[r*n+c] = 0
+				if equal && r != c {
+					l.mask[r*n+c] = masked
+				}
+			}
+			if l.config.Kind == Sigmoid {
+				row[c] = label(row[c] > 0, equal)
+			}
+		}
+		if l.config.Kind != Sigmoid {
+			for c := range row {
+				row[c] = float32(float64(row[c]) / float64(count))
+			}
+		}
+	}
+}
+
+// label returns the label of a pair in the sigmoid loss: 1 for a positive, 0
+// for a pair that is masked, -1 for a negative.
+func label(positive, equal bool) float32 {
+	switch {
+	case positive:
+		return 1
+	case equal:
+		return 0
+	}
+	return -1
+}
+
+// accuracy returns the share of rows whose largest logit, the first of equal
+// ones, is a positive.
+func (l *Loss) accuracy(logits []float32) float64 {
+	hits, n := 0, l.batch
+	for r := range n {
+		row, target := logits[r*n:][:n], l.targets[r*n:][:n]
+		best := r
+		for c, x := range row {
+			if l.config.Kind == Sigmoid && target[c] == 0 {
+				continue
+			}
+			if x > row[best] || x == row[best] && c < best {
+				best = c
+			}
+		}
+		if target[best] > 0 {
+			hits++
+		}
+	}
+	return float64(hits) / float64(n)
+}
+
+// Close frees the program.
+func (l *Loss) Close() error { return l.program.Close() }

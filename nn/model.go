@@ -1,0 +1,111 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"relsim/graph"
+)
+
+// Names of the inputs of the graphs that [Model] builds.
+const (
+	ImagesInput  = "images"
+	IDsInput     = "ids"
+	WeightsInput = "weights"
+)
+
+// normEps bounds the norm of an embedding from below, as F.normalize does.
+const normEps = 1e-12
+
+// Model is a two-tower model: an image encoder and a text encoder into one
+// space, as CLIP (arXiv:2103.00020) and relsim (arXiv:2512.07833).
+type Model struct {
+	// Config is what the model was made from, Vocab the number of words.
+	Config Config
+	Vocab  int
+	// Params holds all parameters, those of the image encoder behind
+	// "vision.", those of the text encoder behind "text.".
+	Params *Params
+	Images *Vision
+	Words  *Text
+	// LogitScale is ln(1/τ), "logit_scale", and LogitBias the bias of the
+	// sigmoid loss, "logit_bias". They are nil where they are not learned.
+	LogitScale, LogitBias *Param
+}
+
+// New returns a model with fresh parameters drawn from rng, for a vocabulary of
+// the given size. An empty vocabulary counts as one word that never occurs.
+func New(c Config, vocab int, rng *rand.Rand) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if vocab < 0 || vocab > maxVocab {
+		return nil, fmt.Errorf("nn: model: vocabulary of %d words, want 0 to %d", vocab, maxVocab)
+	}
+	s := new(Params)
+	m := &Model{Config: c, Vocab: vocab, Params: s}
+	m.Images = NewVision(s, "vision.", c.Vision, c.EmbedDim)
+	m.Words = NewText(s, "text.", c.Text, max(vocab, 1), c.EmbedDim)
+	if c.LearnTemperature {
+		m.LogitScale = s.Declare("logit_scale", Temperature, Constant(-math.Log(c.Temperature)))
+	}
+	if c.LearnLogitBias {
+		m.LogitBias = s.Declare("logit_bias", Bias, Constant(c.LogitBias))
+	}
+	if err := s.Init(rng); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Vision adds the image encoder to b: images is an input (B, 3, S, S), emb
+// (B, E) has rows of length one.
+func (m *Model) Vision(b *graph.Builder, batch int) (images, emb *graph.Node) {
+	side := m.Config.Vision.ImageSize
+	images = b.Input(ImagesInput, batch, 3, side, side)
+	return images, b.L2Normalize(m.Images.Forward(b, images, batch), normEps)
+}
+
+// Text adds the text encoder to b: emb (B, E) has rows of length one.
+func (m *Model) Text(b *graph.Builder, batch int) (in TextInput, emb *graph.Node) {
+	length := m.Config.Text.Length
+	in = TextInput{
+		IDs:     b.InputIDs(IDsInput, batch*length),
+		Weights: b.Input(WeightsInput, batch, length),
+		Length:  length,
+	}
+	return in, b.L2Normalize(m.Words.Forward(b, in, batch), normEps)
+}
+
+// FillText is [Text.Fill] of the text encoder.
+func (m *Model) FillText(ids []int32, weights []float32, captions [][]int32, rng *rand.Rand, drop float64) {
+	m.Words.Fill(ids, weights, captions, rng, drop)
+}
+
+// Bind binds the parameters of b to the program p that was compiled from it:
+// their values to Data and, if grads is set, their gradients to Grad. The
+// program reads the values at each Forward, so that they may change between.
+func (m *Model) Bind(b *graph.Builder, p *graph.Program, grads bool) error {
+	return m.Params.Bind(b, p, grads)
+}
+
+// Bind is [Model.Bind] for any set of parameters.
+func (s *Params) Bind(b *graph.Builder, p *graph.Program, grads bool) error {
+	for _, n := range b.Params() {
+		param := s.byName[n.Name()]
+		if param == nil || param.Data == nil {
+			return fmt.Errorf("nn: bind: parameter %s is not in the set", n.Name())
+		}
+		if err := p.SetFloats(n, param.Data); err != nil {
+			return fmt.Errorf("nn: bind: parameter %s: %w", n.Name(), err)
+		}
+		if !grads {
+			continue
+		}
+		if err := p.SetGrad(n, param.Grad); err != nil {
+			return fmt.Errorf("nn: bind: gradient of %s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}

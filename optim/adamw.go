@@ -1,0 +1,151 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"relsim/kernel"
+	"relsim/nn"
+)
+
+// Config are the settings of [AdamW].
+type Config struct {
+	Beta1 float64 `json:"beta1"` // of the mean of the gradient, [0, 1)
+	Beta2 float64 `json:"beta2"` // of the mean of its square, [0, 1)
+	Eps   float64 `json:"eps"`   // added to the root of the second, positive
+	// WeightDecay pulls the parameters of the kinds in Decay to zero.
+	WeightDecay float64   `json:"weight_decay"`
+	Decay       []nn.Kind `json:"decay"`
+	// ClipNorm bounds the L2 norm of the gradient of all parameters together;
+	// 0 leaves it as it is.
+	ClipNorm float64 `json:"clip_norm"`
+}
+
+// Default returns the settings of the small models: β .9 and .98, decay .05 of
+// matrices, convolution kernels and word vectors, norm clipped at 1.
+func Default() Config {
+	return Config{
+		Beta1: .9, Beta2: .98, Eps: 1e-8,
+		WeightDecay: .05,
+		Decay:       []nn.Kind{nn.Matrix, nn.Kernel, nn.WordVectors},
+		ClipNorm:    1,
+	}
+}
+
+// Validate reports the first field that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case !(c.Beta1 >= 0 && c.Beta1 < 1):
+		return fmt.Errorf("optim: beta1 %v, want 0 to below 1", c.Beta1)
+	case !(c.Beta2 >= 0 && c.Beta2 < 1):
+		return fmt.Errorf("optim: beta2 %v, want 0 to below 1", c.Beta2)
+	case !(float32(c.Eps) > 0) || math.IsInf(c.Eps, 0):
+		return fmt.Errorf("optim: eps %v, want a positive number", c.Eps)
+	case !(c.WeightDecay >= 0) || math.IsInf(c.WeightDecay, 0):
+		return fmt.Errorf("optim: weight decay %v, want 0 or more", c.WeightDecay)
+	case !(c.ClipNorm >= 0) || math.IsInf(c.ClipNorm, 0):
+		return fmt.Errorf("optim: clip norm %v, want 0 (no clipping) or more", c.ClipNorm)
+	}
+	for _, k := range c.Decay {
+		if !slices.Contains(nn.Kinds(), k) {
+			return fmt.Errorf("optim: decay of %v: no such kind of parameter", k)
+		}
+	}
+	return nil
+}
+
+// AdamW changes a set of parameters by their gradient. In step t = 1, 2, …,
+// with g the gradient, clipped if asked:
+//
+//	m = β₁·m + (1-β₁)·g        v = β₂·v + (1-β₂)·g²
+//	w = w - lr·decay·w - lr · m/(1-β₁ᵗ) / (√(v/(1-β₂ᵗ)) + ε)
+//
+// as torch.optim.AdamW. Decay is zero for the kinds that are not in
+// [Config].Decay. Clipping multiplies all gradients by min(1, c/(N+1e-6)),
+// N their norm, as torch.nn.utils.clip_grad_norm_ does; the gradient buffer
+// itself is not changed.
+//
+// Source: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2.
+type AdamW struct {
+	params *nn.Params
+	config Config
+	pool   *kernel.Pool
+	m, v   []float32
+	step   int
+	groups []group
+}
+
+// group is a piece of the flat buffers that one kernel call handles.
+type group struct {
+	low, high int
+	decay     float64
+}
+
+// NewAdamW returns an optimiser of params, which are initialised. It runs on
+// pool, which may be nil.
+func NewAdamW(params *nn.Params, c Config, pool *kernel.Pool) (*AdamW, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	n := len(params.Data())
+	if n == 0 {
+		return nil, fmt.Errorf("optim: adamw: the parameters are empty or not initialised")
+	}
+	o := &AdamW{params: params, config: c, pool: pool, m: make([]float32, n), v: make([]float32, n)}
+	for _, kind := range nn.Kinds() {
+		low, high := params.Segment(kind)
+		if low == high {
+			continue
+		}
+		decay := 0.0
+		if slices.Contains(c.Decay, kind) {
+			decay = c.WeightDecay
+		}
+		if k := len(o.groups) - 1; k >= 0 && o.groups[k].decay == decay {
+			o.groups[k].high = high
+			continue
+		}
+		o.groups = append(o.groups, group{low, high, decay})
+	}
+	return o, nil
+}
+
+// Steps is the number of steps taken.
+func (o *AdamW) Steps() int { return o.step }
+
+// Step takes one step at the given learning rate and returns the norm of the
+// gradient before clipping. If that is not finite, nothing is changed, and the
+// error names the parameters that are to blame.
+func (o *AdamW) Step(lr float64) (norm float64, err error) {
+	grad := o.params.Grad()
+	norm = math.Sqrt(kernel.SumSquares(o.pool, grad))
+	if math.IsNaN(norm) || math.IsInf(norm, 0) {
+		names := o.params.NonFinite()
+		if len(names) == 0 {
+			names = []string{"the sum overflows"}
+		}
+		return norm, fmt.Errorf("optim: adamw: step %d: gradient norm %v: %s", o.step+1, norm, strings.Join(names, ", "))
+	}
+	scale := 1.0
+	if o.config.ClipNorm > 0 {
+		scale = min(1, o.config.ClipNorm/(norm+1e-6))
+	}
+	o.step++
+	s := kernel.AdamWStep{
+		LR:          lr,
+		Beta1:       o.config.Beta1,
+		Beta2:       o.config.Beta2,
+		Eps:         o.config.Eps,
+		Correction1: 1 - math.Pow(o.config.Beta1, float64(o.step)),
+		Correction2: 1 - math.Pow(o.config.Beta2, float64(o.step)),
+		GradScale:   scale,
+	}
+	data := o.params.Data()
+	for _, g := range o.groups {
+		s.WeightDecay = g.decay
+		kernel.AdamW(o.pool, data[g.low:g.high], grad[g.low:g.high], o.m[g.low:g.high], o.v[g.low:g.high], s)
+	}
+	return norm, nil
+}
