@@ -94,6 +94,11 @@ func replaceDir(beside, dir string) error {
 	if exchange(beside, dir) == nil {
 		return os.RemoveAll(beside)
 	}
+	return renameOver(beside, dir)
+}
+
+// renameOver is replaceDir in two steps.
+func renameOver(beside, dir string) error {
 	old := filepath.Join(filepath.Dir(dir), replacedPrefix+filepath.Base(dir))
 	if err := os.Rename(dir, old); err != nil {
 		return err
