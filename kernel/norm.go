@@ -10,7 +10,7 @@ import "math"
 //
 // x and y are (rows, cols), row-major, and may be the same slice; gain and bias
 // are (cols). The variance is the biased one, taken in a second pass around the
-// mean; sums run in float64. y is within 2e-6·max(1, |exact|) for gain and bias
+// mean, so that a mean far larger than the spread does no harm. y is within 2e-6·max(1, |exact|) for gain and bias
 // up to 1. A row with a NaN or an infinity becomes NaN.
 //
 // LayerNorm panics if a length does not fit.
@@ -43,10 +43,12 @@ func layerNormItem(s *sweep, i int) {
 // its mean.
 func moments(x []float32, eps float64) (mean, rest, rstd float32) {
 	n := float64(len(x))
-	m := sumRow(x) / n
+	shift, sum, squares := momentsRow(x)
+	d := float64(sum) / n
+	m := float64(shift) + d
 	mean = float32(m)
 	rest = float32(m - float64(mean))
-	return mean, rest, float32(1 / math.Sqrt(squaresAroundRow(x, mean, rest)/n+eps))
+	return mean, rest, float32(1 / math.Sqrt(max(float64(squares)/n-d*d, 0)+eps))
 }
 
 // LayerNormGrad is the gradient of [LayerNorm], from its input:
@@ -60,10 +62,9 @@ func moments(x []float32, eps float64) (mean, rest, rstd float32) {
 // x, dx and dy are (rows, cols), row-major; dx may be dy or x; gain, dgain and
 // dbias are (cols) and are overwritten. dgain and dbias may be nil together, and
 // are then left out. The row statistics are computed anew as LayerNorm does.
-// Sums over a row run in float64; sums over rows run in float32 within fixed
-// blocks of at least 64 rows and in float64 over the blocks, and so do not
-// depend on the number of threads. Each row of dx is within 5e-6 of its largest
-// element.
+// Sums over rows run in float32 within fixed blocks of at least 64 rows and in
+// float64 over the blocks, and so do not depend on the number of threads. dx is
+// within 5e-6·rstd[r]·max_c|h[r]| for rows of up to 4096 columns.
 //
 // LayerNormGrad panics if a length does not fit.
 func LayerNormGrad(p *Pool, dx, dgain, dbias, dy, x, gain []float32, rows, cols int, eps float32) {

@@ -26,7 +26,7 @@ var (
 	finiteKernel        = newDispatch(finiteGeneric)
 	colSumKernel        = newDispatch(colSumGeneric)
 	accumulateKernel    = newDispatch(accumulateGeneric)
-	squaresAroundKernel = newDispatch(squaresAroundGeneric)
+	momentsKernel       = newDispatch(momentsGeneric)
 	normalizeKernel     = newDispatch(normalizeGeneric)
 	normGradSumsKernel  = newDispatch(normGradSumsGeneric)
 	normGradKernel      = newDispatch(normGradGeneric)
@@ -254,23 +254,21 @@ func accumulateGeneric(sum []float64, x []float32) {
 	}
 }
 
-// squaresAroundRow returns the sum of (x - mean - rest)², added in float64.
-func squaresAroundRow(x []float32, mean, rest float32) float64 {
-	return squaresAroundKernel.get()(x, mean, rest)
-}
+// momentsRow returns a rough mean of x, and the sum of the distances from it and
+// of their squares: with n elements the mean is shift + sum/n, and the variance
+// squares/n - (sum/n)². The errors of sum and squares are relative to the spread
+// of x, however large its mean.
+func momentsRow(x []float32) (shift, sum, squares float32) { return momentsKernel.get()(x) }
 
-func squaresAroundGeneric(x []float32, mean, rest float32) float64 {
-	var s0, s1 float64
-	for ; len(x) >= 2; x = x[2:] {
-		a, b := float64(x[0]-mean-rest), float64(x[1]-mean-rest)
-		s0 += a * a
-		s1 += b * b
-	}
+func momentsGeneric(x []float32) (shift, sum, squares float32) {
+	shift = float32(sumGeneric(x) / float64(len(x)))
+	var s, q float64
 	for _, v := range x {
-		d := float64(v - mean - rest)
-		s0 += d * d
+		d := float64(v - shift)
+		s += d
+		q += d * d
 	}
-	return s0 + s1
+	return shift, float32(s), float32(q)
 }
 
 // normalizeRow: y = (x - mean - rest) * rstd * gain + bias.
@@ -286,8 +284,8 @@ func normalizeGeneric(y, x, gain, bias []float32, mean, rest, rstd float32) {
 }
 
 // normGradSumsRow, with x̂ = (x - mean - rest) * rstd: dgain += dy * x̂ and
-// dbias += dy; it returns Σ dy·gain and Σ dy·gain·x̂, added in float64. dgain and
-// dbias must not overlap anything.
+// dbias += dy; it returns Σ dy·gain and Σ dy·gain·x̂. dgain and dbias
+// must not overlap anything.
 func normGradSumsRow(dgain, dbias, dy, x, gain []float32, mean, rest, rstd float32) (sum, dot float64) {
 	return normGradSumsKernel.get()(dgain, dbias, dy, x, gain, mean, rest, rstd)
 }

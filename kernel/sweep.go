@@ -12,7 +12,7 @@ const pieceLen = 8192
 // on item i. Sweeps are pooled together with their scratch memory, so that a
 // call allocates nothing in steady state; a closure handed to [Pool.Run] would.
 type sweep struct {
-	op  func(s *sweep, i int)
+	op func(s *sweep, i int)
 
 	y, a, b, c, d, e []float32
 	ids              []int32
