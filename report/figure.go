@@ -38,6 +38,7 @@ type figure struct {
 const (
 	wide   vg.Length = 760
 	narrow vg.Length = 340
+	margin vg.Length = 16 // around the figure, in files
 )
 
 // dpi is the resolution of the PNG files: two and a half pixels per point.
@@ -46,8 +47,8 @@ const dpi = 180
 // PNG returns the figure as a PNG picture on white.
 func (f *figure) PNG() ([]byte, error) {
 	height, paint := f.layout(wide)
-	c := vgimg.NewWith(vgimg.UseWH(wide, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(rolePaper.light))
-	paint(draw.New(c))
+	c := vgimg.NewWith(vgimg.UseWH(wide+2*margin, height+2*margin), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(rolePaper.light))
+	paint(draw.Crop(draw.New(c), margin, -margin, margin, -margin))
 	var b bytes.Buffer
 	_, err := vgimg.PngCanvas{Canvas: c}.WriteTo(&b)
 	return b.Bytes(), err
@@ -59,12 +60,13 @@ func (f *figure) SVG() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	const m = float64(margin)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<?xml version="1.0" encoding="UTF-8"?>
-<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="0 0 %g %g" role="img">
-<title>`, w, h, w, h)
+<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="%g %g %g %g" role="img">
+<title>`, w+2*m, h+2*m, -m, -m, w+2*m, h+2*m)
 	xml.EscapeText(&b, []byte(f.Alt)) // a bytes.Buffer never fails
-	fmt.Fprintf(&b, "</title>\n<rect width=\"100%%\" height=\"100%%\" fill=\"%s\"/>\n", hex(rolePaper.light))
+	fmt.Fprintf(&b, "</title>\n<rect x=\"%g\" y=\"%g\" width=\"100%%\" height=\"100%%\" fill=\"%s\"/>\n", -m, -m, hex(rolePaper.light))
 	b.Write(s)
 	b.WriteString("</svg>\n")
 	return b.Bytes(), nil
@@ -145,16 +147,21 @@ var (
 	roleChance = role{"chance", rgb(0x7B838D), rgb(0x8B949E)}
 	roleKind   = role{"kind", rgb(0x9C8F7B), rgb(0xA39782)} // bars of baselines
 
-	roleOnLow  = role{"onlow", rgb(0x22262B), rgb(0xDDE2E7)}  // text on a pale cell
-	roleOnHigh = role{"onhigh", rgb(0xFDFEFF), rgb(0x0B0E11)} // text on a strong cell
-	roleHeat   = heatScale()
+	// Text on a cell of the heat map is black or white, whichever stands out more
+	// on the cell's light and on its dark colour.
+	roleOnHeat = [2][2]role{
+		{{"oll", rgb(0x030405), rgb(0x030405)}, {"old", rgb(0x040506), rgb(0xFFFFFF)}},
+		{{"odl", rgb(0xFEFFFF), rgb(0x030405)}, {"odd", rgb(0xFFFEFF), rgb(0xFFFFFF)}},
+	}
+	roleHeat = heatScale()
 
 	roles     = allRoles()
 	roleNames = namesOf(roles)
 )
 
 func allRoles() []role {
-	all := []role{rolePaper, roleInk, roleMuted, roleGrid, roleAxis, roleTwin, roleChance, roleKind, roleOnLow, roleOnHigh}
+	all := []role{rolePaper, roleInk, roleMuted, roleGrid, roleAxis, roleTwin, roleChance, roleKind}
+	all = append(append(all, roleOnHeat[0][:]...), roleOnHeat[1][:]...)
 	all = append(all, roleTrained...)
 	all = append(all, roleBaseline...)
 	return append(all, roleHeat...)
@@ -199,11 +206,31 @@ func along(stops []color.NRGBA, t float64) color.NRGBA {
 
 // heat returns the cell and text colour of a share in [0,1].
 func heat(v float64) (cell, ink role) {
-	i := int(math.Round(clamp01(v) * float64(len(roleHeat)-1)))
-	if i >= 12 {
-		return roleHeat[i], roleOnHigh
+	cell = roleHeat[int(math.Round(clamp01(v)*float64(len(roleHeat)-1)))]
+	onDark := func(c color.NRGBA) int {
+		if contrast(c, rgb(0xFFFFFF)) > contrast(c, rgb(0x030405)) {
+			return 1
+		}
+		return 0
 	}
-	return roleHeat[i], roleOnLow
+	return cell, roleOnHeat[onDark(cell.light)][onDark(cell.dark)]
+}
+
+// contrast is the ratio of two colours' luminances, 1 to 21 (WCAG 2.2).
+func contrast(a, b color.NRGBA) float64 {
+	la, lb := luminance(a), luminance(b)
+	return (max(la, lb) + .05) / (min(la, lb) + .05)
+}
+
+func luminance(c color.NRGBA) float64 {
+	lin := func(v uint8) float64 {
+		if x := float64(v) / 255; x > .04045 {
+			return math.Pow((x+.055)/1.055, 2.4)
+		} else {
+			return x / 12.92
+		}
+	}
+	return .2126*lin(c.R) + .7152*lin(c.G) + .0722*lin(c.B)
 }
 
 func rgb(v uint32) color.NRGBA {
@@ -358,6 +385,15 @@ func (t *trace) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
+// upTo cuts the line after x.
+func (t *trace) upTo(x float64) {
+	n := len(t.X)
+	for n > 0 && t.X[n-1] > x {
+		n--
+	}
+	t.X, t.Y, t.Low, t.High = t.X[:n], t.Y[:n], t.Low[:n], t.High[:n]
+}
+
 // last returns the line's last finite point.
 func (t *trace) last() (x, y float64, ok bool) {
 	for i := len(t.X) - 1; i >= 0; i-- {
@@ -383,8 +419,7 @@ func (diamond) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, pt vg.Point) {
 	c.Fill(p)
 }
 
-// disc is a filled circle; draw.CircleGlyph comes out the same, but this one
-// fills a wedge solid as a pyramid too: see triangle.
+// disc is a filled circle.
 type disc = draw.CircleGlyph
 
 // triangle and wedge are filled triangles, upward and downward.
@@ -414,6 +449,26 @@ func (square) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, pt vg.Point) {
 	r := s.Radius * .9
 	c.SetColor(s.Color)
 	c.Fill(vg.Rectangle{Min: vg.Point{X: pt.X - r, Y: pt.Y - r}, Max: vg.Point{X: pt.X + r, Y: pt.Y + r}}.Path())
+}
+
+// cross and plus are two thin bars.
+type (
+	cross struct{}
+	plus  struct{}
+)
+
+func (cross) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, pt vg.Point) {
+	r := s.Radius * .85
+	style := draw.LineStyle{Color: s.Color, Width: s.Radius * .42}
+	c.StrokeLine2(style, pt.X-r, pt.Y-r, pt.X+r, pt.Y+r)
+	c.StrokeLine2(style, pt.X-r, pt.Y+r, pt.X+r, pt.Y-r)
+}
+
+func (plus) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, pt vg.Point) {
+	r := s.Radius * 1.1
+	style := draw.LineStyle{Color: s.Color, Width: s.Radius * .5}
+	c.StrokeLine2(style, pt.X-r, pt.Y, pt.X+r, pt.Y)
+	c.StrokeLine2(style, pt.X, pt.Y-r, pt.X, pt.Y+r)
 }
 
 // drawNamed draws the plot with every trace named at its right end: the names
@@ -562,11 +617,11 @@ func compact(v float64) string {
 		return trimZeros(strconv.FormatFloat(v/1e6, 'f', 1, 64)) + "M"
 	case a >= 1e4:
 		return trimZeros(strconv.FormatFloat(v/1e3, 'f', 1, 64)) + "k"
-	case a < 1e-3:
-		return strings.Replace(strconv.FormatFloat(v, 'e', -1, 64), "e-0", "e-", 1)
+	case a < 1e-2:
+		return strings.NewReplacer("e-0", "e−", "e-", "e−", "-", "−").Replace(strconv.FormatFloat(v, 'e', -1, 64))
 	}
 	s := trimZeros(strconv.FormatFloat(v, 'f', 4, 64))
-	return strings.Replace(s, "0.", ".", 1)
+	return strings.NewReplacer("-0.", "−.", "-", "−").Replace(strings.Replace(s, "0.", ".", 1))
 }
 
 func trimZeros(s string) string {

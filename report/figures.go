@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -31,7 +32,7 @@ func figures(in *Input) map[string]*figure {
 }
 
 // shapes are given to baselines in turn, so that colour is never alone.
-var shapes = []draw.GlyphDrawer{square{}, triangle{}, diamond{}, wedge{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
+var shapes = []draw.GlyphDrawer{square{}, triangle{}, diamond{}, wedge{}, cross{}, plus{}}
 
 // A look is how a method is drawn in every figure.
 type look struct {
@@ -92,10 +93,14 @@ func recallFigure(r *retrieval.Result) *figure {
 	if len(traces) == 0 {
 		return nil
 	}
+	high = legibleK(traces, high)
+	for _, t := range traces {
+		t.upTo(high)
+	}
 	return &figure{
 		Name:    "recall",
 		Alt:     "Line chart of recall at k over k. " + listRecall(r),
-		Caption: "Share of queries with a right picture among the first k. Bands are 95 % intervals.",
+		Caption: "Share of queries with a right picture among the first k. Bands are 95 % intervals. Larger k are in the table.",
 		layout: func(width vg.Length) (vg.Length, func(draw.Canvas)) {
 			height := vg.Length(400)
 			if width < 500 {
@@ -120,6 +125,29 @@ func recallFigure(r *retrieval.Result) *figure {
 			}
 		},
 	}
+}
+
+// legibleK is the largest k to draw: beyond it most methods have nearly all
+// queries right, and their lines and names run together. The table has every k.
+func legibleK(traces []*trace, high float64) float64 {
+	best := 0.0
+	for _, t := range traces {
+		for _, k := range t.X {
+			below := 0
+			for _, u := range traces {
+				if j := slices.Index(u.X, k); j >= 0 && u.Y[j] < .7 {
+					below++
+				}
+			}
+			if 2*below >= len(traces) {
+				best = math.Max(best, k)
+			}
+		}
+	}
+	if best < 5 {
+		return high
+	}
+	return best
 }
 
 // listRecall says the recall at 1 of every method, for the figure's alt text.
@@ -232,7 +260,7 @@ func barsFigure(r *retrieval.Result) *figure {
 					room = max(room, bold.Width(shorten(b.name, 20)))
 				}
 				x0 := c.Min.X + room + 10
-				x1 := c.Max.X - reach.Width(" [.000, .000]") - value.Width(".000") - 12
+				x1 := c.Max.X - reach.Width("[.000, .000]") - vbold.Width(".000") - 16
 				high := .1
 				for _, b := range bars {
 					high = math.Max(high, math.Max(b.v[0], b.v[2]))
@@ -262,10 +290,14 @@ func barsFigure(r *retrieval.Result) *figure {
 					}
 					c.FillText(v, vg.Point{X: x1 + 10, Y: y}, num3(b.v[0]))
 					if b.v[2] > b.v[1] {
-						c.FillText(reach, vg.Point{X: x1 + 10 + value.Width(".000"), Y: y}, fmt.Sprintf(" [%s, %s]", num3(b.v[1]), num3(b.v[2])))
+						c.FillText(reach, vg.Point{X: x1 + 10 + vbold.Width(".000") + 5, Y: y}, fmt.Sprintf("[%s, %s]", num3(b.v[1]), num3(b.v[2])))
 					}
 				}
 				c.StrokeLine2(draw.LineStyle{Color: roleAxis.light, Width: 1}, x0, bottom, x0, c.Max.Y-head)
+				if m := byKind(r.Methods, retrieval.ChanceKind); m != nil {
+					x := toX(m.ImageToImage[r1].Mean)
+					c.StrokeLine2(draw.LineStyle{Color: roleChance.light, Width: 1.2, Dashes: []vg.Length{4, 3}}, x, bottom, x, c.Max.Y-head)
+				}
 			}
 		},
 	}
@@ -307,7 +339,9 @@ func trainingFigure(curves []Curve) *figure {
 		}
 		line(panels[0], loss, true)
 		line(panels[1], accuracy, true)
-		line(panels[3], rate, false)
+		if i == 0 || !slices.EqualFunc(c.Steps, curves[0].Steps, func(a, b Step) bool { return a.Step == b.Step && a.LR == b.LR }) {
+			line(panels[3], rate, false)
+		}
 		if len(c.Evaluations) > 0 {
 			t := &trace{Name: c.Name, Role: r, Strong: i == 0, Shape: disc{}}
 			for _, e := range c.Evaluations {
@@ -364,8 +398,8 @@ func trainingFigure(curves []Curve) *figure {
 					}
 					p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = first, last, low, high
 					p.Add(rules{})
-					for _, t := range pn.traces {
-						p.Add(t)
+					for j := len(pn.traces) - 1; j >= 0; j-- { // the main run on top
+						p.Add(pn.traces[j])
 					}
 					p.Y.Tick.Marker = roundTicks(low, high, 4, compact)
 					p.X.Tick.Marker = roundTicks(first, last, 4, compact)
@@ -500,7 +534,7 @@ func familiesFigure(r *retrieval.Result) *figure {
 			}
 			lastWide := column.Width(shorten(columns[len(columns)-1], 20))
 			over := lastWide*vg.Length(math.Cos(slant)) + 6 // what leans out on the right
-			cell := min((width-room-over*.55)/vg.Length(len(columns)), 66)
+			cell := min((width-room-over*.55)/vg.Length(len(columns)), 74)
 			right := width - room - cell*vg.Length(len(columns))
 			over = max(0, over-right-cell/2)
 			cell -= over / vg.Length(len(columns))
@@ -552,7 +586,7 @@ func spaceFigure(r *retrieval.Result) *figure {
 		shape       draw.GlyphDrawer
 		n           int
 	}{
-		{retrieval.Other, "neither", roleChance, draw.CrossGlyph{}, 0},
+		{retrieval.Other, "neither", roleChance, cross{}, 0},
 		{retrieval.SameTwin, "same attributes, other relation", roleTwin, diamond{}, 0},
 		{retrieval.SameRelation, "same relation, other attributes", roleTrained[0], disc{}, 0},
 	}
@@ -581,8 +615,7 @@ func spaceFigure(r *retrieval.Result) *figure {
 			if total > width {
 				rowsOfKey = len(kinds)
 			}
-			side := min(width, 520)
-			height := side*.86 + vg.Length(rowsOfKey)*18 + 8
+			height := min(width, 560)*.86 + vg.Length(rowsOfKey)*18 + 8
 			return height, func(c draw.Canvas) {
 				x, y := c.Min.X+2, c.Max.Y-8
 				for i := len(kinds) - 1; i >= 0; i-- {
@@ -598,7 +631,7 @@ func spaceFigure(r *retrieval.Result) *figure {
 						y -= 18
 					}
 				}
-				area := draw.Crop(c, 0, -(width - min(width, 640)), 0, -(vg.Length(rowsOfKey)*18 + 8))
+				area := draw.Crop(c, 0, 0, 0, -(vg.Length(rowsOfKey)*18 + 8))
 				p := newPlot()
 				p.X.Min, p.X.Max = xs.padded()
 				p.Y.Min, p.Y.Max = ys.padded()
@@ -608,7 +641,7 @@ func spaceFigure(r *retrieval.Result) *figure {
 				p.Y.Tick.Marker = roundTicks(p.Y.Min, p.Y.Max, 5, compact)
 				p.Add(rules{})
 				for _, k := range kinds {
-					p.Add(dots{s.Points, k.label, draw.GlyphStyle{Color: fade(k.role.light, .62), Radius: 2.4, Shape: k.shape}})
+					p.Add(dots{s.Points, k.label, draw.GlyphStyle{Color: fade(k.role.light, .7), Radius: 2.4, Shape: k.shape}})
 				}
 				p.Draw(area)
 			}

@@ -47,6 +47,7 @@ type page struct {
 	Captions     table
 	HeldOut      table
 	HeldOutText  string
+	HeldOutWords template.HTML
 	HeldOutTrip  table
 	HeldOutCapts table
 	ByFamily     table
@@ -76,7 +77,8 @@ type shownFigure struct {
 
 // A table is shown in a box of its own that scrolls.
 type table struct {
-	Caption string
+	Caption string // printed above
+	Label   string // for those who do not see where the table stands
 	Corner  string
 	Columns []column
 	Rows    []tableRow
@@ -100,7 +102,7 @@ type nearRow struct {
 	HeldOut             bool
 	True, Near, AUC     cell
 	Verdict, Class, Why string
-	Called              string
+	Called, NamedBy     string
 }
 
 type example struct {
@@ -166,16 +168,16 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 		*to = &shownFigure{f, w, n}
 	}
 
-	p.Methods = metricTable("Image to image: a picture is the query.", r.Methods, imageMetrics, mainColumns)
-	p.Recalls = metricTable("Recall@k: the share of queries with a right picture among the first k.", r.Methods, imageMetrics, recallColumns)
-	p.Triplets = metricTable("", r.Methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
-	p.Captions = captionTable(r.Methods)
+	p.Methods = metricTable("Image to image, all methods", "", r.Methods, imageMetrics, mainColumns)
+	p.Recalls = metricTable("Recall at k, all methods", "", r.Methods, imageMetrics, recallColumns)
+	p.Triplets = metricTable("Triplets, all methods", "", r.Methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
+	p.Captions = captionTable("Captions, all methods", "", r.Methods)
 	p.Differences = differenceTable(r.Differences)
 	if len(r.HeldOut) > 0 {
-		p.HeldOut = metricTable("Image to image, relations never trained on, in the full gallery.", r.HeldOut, imageMetrics, mainColumns)
-		p.HeldOutTrip = metricTable("Triplets, relations never trained on.", r.HeldOut, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
-		p.HeldOutCapts = captionTable(r.HeldOut)
-		p.HeldOutText = heldOutText(r)
+		p.HeldOut = metricTable("Image to image, relations never trained on", "Image to image:", r.HeldOut, imageMetrics, mainColumns)
+		p.HeldOutTrip = metricTable("Triplets, relations never trained on", "Triplets:", r.HeldOut, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
+		p.HeldOutCapts = captionTable("Captions of relations never trained on", "Captions:", r.HeldOut)
+		p.HeldOutText, p.HeldOutWords = heldOutText(r), heldOutWords(r)
 	}
 	p.ByFamily = familyTable(r)
 	if ours := mainMethod(r.Methods); ours != nil {
@@ -292,8 +294,8 @@ func metricCell(name string, v metrics.Interval) cell {
 func plain(v float64) string { return trimZeros(strconv.FormatFloat(v, 'f', 1, 64)) }
 
 // metricTable puts the metrics that any method has into columns.
-func metricTable(caption string, methods []retrieval.MethodResult, of func(*retrieval.MethodResult) retrieval.Metrics, keep func(string) bool) table {
-	t := table{Caption: caption, Corner: "Method"}
+func metricTable(label, caption string, methods []retrieval.MethodResult, of func(*retrieval.MethodResult) retrieval.Metrics, keep func(string) bool) table {
+	t := table{Label: label, Caption: caption, Corner: "Method"}
 	var names []string
 	for i := range methods {
 		for name := range of(&methods[i]) {
@@ -356,10 +358,10 @@ func bestOf(methods []retrieval.MethodResult, of func(*retrieval.MethodResult) r
 
 // captionTable has both directions side by side, for the methods that know
 // captions.
-func captionTable(methods []retrieval.MethodResult) table {
-	to := metricTable("", methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.ImageToCaption }, mainColumns)
-	from := metricTable("", methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.CaptionToImage }, mainColumns)
-	t := table{Corner: "Method"}
+func captionTable(label, caption string, methods []retrieval.MethodResult) table {
+	to := metricTable("", "", methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.ImageToCaption }, mainColumns)
+	from := metricTable("", "", methods, func(m *retrieval.MethodResult) retrieval.Metrics { return m.CaptionToImage }, mainColumns)
+	t := table{Label: label, Caption: caption, Corner: "Method"}
 	for _, c := range to.Columns {
 		t.Columns = append(t.Columns, column{"image→caption " + c.Name, c.Note})
 	}
@@ -402,7 +404,7 @@ func differenceTable(ds []retrieval.Difference) table {
 		}
 		rows[i] = retrieval.MethodResult{Name: d.Method + " − " + d.Against, ImageToImage: all}
 	}
-	t := metricTable("Paired differences on the same queries.", rows, imageMetrics, mainColumns)
+	t := metricTable("Paired differences", "", rows, imageMetrics, mainColumns)
 	t.Corner = "Difference"
 	for i := range t.Rows {
 		for j := range t.Rows[i].Cells {
@@ -420,6 +422,40 @@ func heldOutText(r *retrieval.Result) string {
 	return s + "the gallery is the full one, so pictures of the trained relations compete."
 }
 
+// heldOutWords says that new words cannot be searched by, and what was
+// measured.
+func heldOutWords(r *retrieval.Result) template.HTML {
+	s := "<b>What does not carry over: words.</b> A caption of a relation never trained holds words never trained, and by those nothing can be found; " +
+		"only words that it shares with trained captions can help."
+	ours := mainMethod(r.HeldOut)
+	for _, d := range []struct {
+		name string
+		of   func(*retrieval.MethodResult) retrieval.Metrics
+	}{
+		{"From picture to caption", func(m *retrieval.MethodResult) retrieval.Metrics { return m.ImageToCaption }},
+		{"From caption to picture", func(m *retrieval.MethodResult) retrieval.Metrics { return m.CaptionToImage }},
+	} {
+		v, ok := d.of(ours)[r1]
+		if !ok {
+			continue
+		}
+		s += fmt.Sprintf(" %s, %s has R@1 %s", d.name, template.HTMLEscapeString(ours.Name), bracket(v))
+		if chance := byKind(r.HeldOut, retrieval.ChanceKind); chance != nil {
+			if c, ok := d.of(chance)[r1]; ok {
+				s += " (chance " + num3(c.Mean) + ")"
+				switch {
+				case v.High < c.Mean:
+					s += ", below chance"
+				case v.Low <= c.Mean:
+					s += ", not told from chance"
+				}
+			}
+		}
+		s += "."
+	}
+	return template.HTML(s)
+}
+
 // familyTable has one row per relation: every figure of the main method, and
 // recall@1 of the others.
 func familyTable(r *retrieval.Result) table {
@@ -432,7 +468,7 @@ func familyTable(r *retrieval.Result) table {
 			continue
 		}
 		if ours == "" {
-			t = table{Corner: "Relation"}
+			t = table{Label: "Figures by relation", Corner: "Relation"}
 			ours = mainMethod(methods).Name
 			for _, c := range []string{"queries", ours + " R@1", ours + " R@10", ours + " mAP", ours + " twin@1", ours + " conflict"} {
 				t.Columns = append(t.Columns, column{Name: c})
@@ -514,6 +550,16 @@ func nearRowOf(n retrieval.NearMiss) nearRow {
 		called = append(called, fmt.Sprintf("%s %d", c.Relation, c.Count))
 	}
 	row.Called = strings.Join(called, ", ")
+	switch n.NamedBy {
+	case "caption":
+		row.NamedBy = "nearest caption"
+	case "centroid":
+		row.NamedBy = "nearest mean of pictures"
+	case "neighbours":
+		row.NamedBy = "nearest pictures"
+	default:
+		row.NamedBy = n.NamedBy
+	}
 	return row
 }
 
@@ -531,7 +577,7 @@ func nearTable(r *retrieval.Result, ours string) table {
 	if len(names) == 0 {
 		return t
 	}
-	t = table{Corner: "Relation", Caption: "Share of near misses still named so, and AUC, for the other methods."}
+	t = table{Corner: "Relation", Label: "Near misses, other methods", Caption: "Share of near misses still named so, and AUC, for the other methods."}
 	rows := make(map[string]*tableRow)
 	var order []string
 	for _, name := range names {

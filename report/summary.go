@@ -18,8 +18,8 @@ type tile struct {
 // A summary is what the page says in words. Every sentence follows from the
 // numbers; none claims a difference that the intervals do not show.
 type summary struct {
-	Tiles     []tile
-	Sentences []template.HTML
+	Tiles      []tile
+	Paragraphs []template.HTML
 }
 
 const r1 = "recall@1"
@@ -36,6 +36,16 @@ func summarise(r *retrieval.Result) summary {
 	if !ok {
 		return s
 	}
+	var open []template.HTML // the paragraph being written
+	end := func() {
+		if len(open) > 0 {
+			p := make([]string, len(open))
+			for i, o := range open {
+				p[i] = string(o)
+			}
+			s.Paragraphs, open = append(s.Paragraphs, template.HTML(strings.Join(p, " "))), nil
+		}
+	}
 	say := func(format string, args ...any) {
 		for i, a := range args {
 			switch a := a.(type) {
@@ -45,7 +55,7 @@ func summarise(r *retrieval.Result) summary {
 				args[i] = string(a)
 			}
 		}
-		s.Sentences = append(s.Sentences, template.HTML(fmt.Sprintf(format, args...)))
+		open = append(open, template.HTML(fmt.Sprintf(format, args...)))
 	}
 	same := "relation"
 	if r.Positives == "caption" {
@@ -54,7 +64,7 @@ func summarise(r *retrieval.Result) summary {
 
 	// What ours does.
 	s.Tiles = append(s.Tiles, tile{num3(v.Mean), reach(v), ours.Name + ": first picture right (R@1)", ours.Kind})
-	say("For %s, the first picture that <b>%s</b> finds has the query’s %s: R@1 = %s.",
+	say("For %s, the first picture that <b>%s</b> finds has the query’s %s: R@1 = %s.",
 		outOf100(v.Mean), ours.Name, same, bracket(v))
 
 	// Against measures of appearance.
@@ -68,14 +78,14 @@ func summarise(r *retrieval.Result) summary {
 	if chance != nil {
 		if c, ok := chance.ImageToImage[r1]; ok {
 			s.Tiles = append(s.Tiles, tile{num3(c.Mean), "", "chance", "chance"})
-			switch {
-			case v.Low > c.Mean:
+			if v.Low > c.Mean {
 				say("Chance is %s.", num3(c.Mean))
-			default:
+			} else {
 				say("Chance is %s, and the interval of %s reaches down to it: <b>this evaluation does not show that %[2]s does better than chance.</b>", num3(c.Mean), ours.Name)
 			}
 		}
 	}
+	end()
 	if twin := byName(r.Methods, literalTwin); twin != nil && twin.Name != ours.Name {
 		if t, ok := twin.ImageToImage[r1]; ok {
 			say("The same model trained on ordinary captions, which name objects and colours (<b>%s</b>), gets %s. %s",
@@ -84,6 +94,7 @@ func summarise(r *retrieval.Result) summary {
 	}
 
 	// Look-alikes.
+	end()
 	if t, ok := ours.ImageToImage["twin@1"]; ok {
 		if most := mostFooled(r.Methods, ours.Name); most != nil {
 			m := most.ImageToImage["twin@1"]
@@ -98,6 +109,7 @@ func summarise(r *retrieval.Result) summary {
 	}
 
 	// Relations never trained on.
+	end()
 	if held := byName(r.HeldOut, ours.Name); held != nil {
 		if h, ok := held.ImageToImage[r1]; ok {
 			s.Tiles = append(s.Tiles, tile{num3(h.Mean), reach(h), "relations never trained on (R@1)", ours.Kind})
@@ -109,11 +121,12 @@ func summarise(r *retrieval.Result) summary {
 					text += ". <b>These intervals overlap: no difference is shown</b>"
 				}
 			}
-			s.Sentences = append(s.Sentences, template.HTML(text+"."))
+			open = append(open, template.HTML(text+"."))
 		}
 	}
 
 	// What is not understood.
+	end()
 	if near := nearMisses(r, ours.Name); len(near) > 0 {
 		var not []string
 		for _, n := range near {
@@ -121,14 +134,14 @@ func summarise(r *retrieval.Result) summary {
 				not = append(not, n.Relation)
 			}
 		}
-		switch {
-		case len(not) == 0:
+		if len(not) == 0 {
 			say("All %d relations that were tested with near misses are understood.", len(near))
-		default:
+		} else {
 			say("Of %d relations tested with near misses, %d %s understood. Not counted as learned: <b>%s</b>.",
 				len(near), len(near)-len(not), isAre(len(near)-len(not)), strings.Join(not, ", "))
 		}
 	}
+	end()
 	return s
 }
 
