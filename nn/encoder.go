@@ -51,7 +51,7 @@ func (e *Encoder) compile(build func(b *graph.Builder, t *tower)) (*tower, error
 		return nil, fmt.Errorf("nn: encoder: %w", err)
 	}
 	t.program = program
-	if err := e.model.Bind(b, program, false); err != nil {
+	if err := e.model.Bind(program); err != nil {
 		program.Close()
 		return nil, err
 	}

@@ -83,16 +83,14 @@ func (m *Model) FillText(ids []int32, weights []float32, captions [][]int32, rng
 	m.Words.Fill(ids, weights, captions, rng, drop)
 }
 
-// Bind binds the parameters of b to the program p that was compiled from it:
-// their values to Data and, if grads is set, their gradients to Grad. The
-// program reads the values at each Forward, so that they may change between.
-func (m *Model) Bind(b *graph.Builder, p *graph.Program, grads bool) error {
-	return m.Params.Bind(b, p, grads)
-}
+// Bind binds every parameter that the program reads to its Data, and the
+// gradient of every parameter that the program differentiates by to its Grad.
+// The program reads the values at each Forward, so that they may change between.
+func (m *Model) Bind(p *graph.Program) error { return m.Params.Bind(p) }
 
 // Bind is [Model.Bind] for any set of parameters.
-func (s *Params) Bind(b *graph.Builder, p *graph.Program, grads bool) error {
-	for _, n := range b.Params() {
+func (s *Params) Bind(p *graph.Program) error {
+	for _, n := range p.Params() {
 		param := s.byName[n.Name()]
 		if param == nil || param.Data == nil {
 			return fmt.Errorf("nn: bind: parameter %s is not in the set", n.Name())
@@ -100,8 +98,11 @@ func (s *Params) Bind(b *graph.Builder, p *graph.Program, grads bool) error {
 		if err := p.SetFloats(n, param.Data); err != nil {
 			return fmt.Errorf("nn: bind: parameter %s: %w", n.Name(), err)
 		}
-		if !grads {
-			continue
+	}
+	for _, n := range p.Wrt() {
+		param := s.byName[n.Name()]
+		if param == nil {
+			continue // an input
 		}
 		if err := p.SetGrad(n, param.Grad); err != nil {
 			return fmt.Errorf("nn: bind: gradient of %s: %w", n.Name(), err)

@@ -290,13 +290,16 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// rng returns a source of initial values.
+func rng() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
 // oneOfEach returns a parameter of each kind, all values 1 to 2.
 func oneOfEach() *nn.Params {
 	s := new(nn.Params)
 	for _, k := range nn.Kinds() {
 		s.Declare(k.String(), k, nn.Uniform(1), 3)
 	}
-	if err := s.Init(rand.New(rand.NewPCG(1, 2))); err != nil {
+	if err := s.Init(rng()); err != nil {
 		panic(err)
 	}
 	return s
