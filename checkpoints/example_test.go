@@ -55,7 +55,7 @@ func ExampleOpen() {
 	fmt.Println(values, err)
 	// Output:
 	// F16 [3 5]
-	// [2.6591999] <nil>
+	// [2.6592] <nil>
 }
 
 func ExampleAssign() {
