@@ -16,21 +16,16 @@
 //
 // # Micro-batches
 //
-// A contrastive loss needs the embeddings of the whole batch, memory does not
-// have to hold their activations ([gradient caching]). With a Program for a
-// micro-batch of m rows, a batch of k·m rows takes
-//
-//	for i := range k { seed, inputs of i; Forward; keep Value(embedding) }
-//	loss and its gradient over all k·m embeddings
-//	for i := range k { SetAccumulate(i > 0); the same seed and inputs of i; Forward; Backward(rows i of the gradient) }
-//
-// The gradient is that of the whole batch, because every op treats the rows of a
-// batch apart and dropout depends on the seed alone.
+// A contrastive loss needs the embeddings of the whole batch, but memory does not
+// have to hold their activations. [Program.ForwardEach] runs the micro-batches
+// forward and keeps their embeddings; the loss and its gradient follow, over all
+// embeddings; [Program.BackwardEach] runs each micro-batch again and adds the
+// gradients up (gradient caching, arXiv:2101.06983). The result is the gradient of
+// the whole batch: every op treats the rows of a batch apart, and dropout draws
+// the same masks again from the same seed.
 //
 // # Layout
 //
 // Values are row-major float32 vectors, matrices and tensors; indices are int32
 // vectors. The residual stream is a matrix (B·T, D): B batch, T tokens, D width.
-//
-// [gradient caching]: https://arxiv.org/abs/2101.06983
 package graph

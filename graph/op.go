@@ -333,6 +333,9 @@ func elements(ids bool) tensor.Dtype {
 // describeNode names a node: an input by its name, an op by its operands.
 func describeNode(n *Node) string {
 	if o, ok := n.Op().(*op); ok {
+		if _, view := o.kind.(part); view {
+			return describeNode(children(n)[0])
+		}
 		return describe(o.kind, children(n))
 	}
 	if n.Op() == nil {

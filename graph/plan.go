@@ -83,9 +83,8 @@ type planner struct {
 	keep  []bool        // slots that stay readable
 }
 
-// newPlan orders what outputs and gradients need and lays it out. Without reuse
-// every value has memory of its own.
-func newPlan(outputs, gradients []*Node, reuse bool) *plan {
+// newPlan orders what outputs and gradients need and lays it out.
+func newPlan(outputs, gradients []*Node) *plan {
 	p := &planner{at: map[value]int{}}
 	forward := ancestors(outputs)
 	p.addNodes(forward)
@@ -112,7 +111,7 @@ func newPlan(outputs, gradients []*Node, reuse bool) *plan {
 			p.steps[k.step].sinks = append(p.steps[k.step].sinks, i)
 		}
 	}
-	p.layOut(reuse)
+	p.layOut()
 	return &p.plan
 }
 
@@ -196,10 +195,10 @@ func (p *planner) addSlot(v value, s slot, def int) {
 // layOut gives every slot of the arena its offset. A slot is free after the step
 // that reads it last; one to keep is never free. Where the op allows it, the
 // output takes the place of an input that ends there.
-func (p *planner) layOut(reuse bool) {
+func (p *planner) layOut() {
 	var a arena
 	ends := func(slot, step int) bool {
-		return reuse && p.slots[slot].leaf < 0 && !p.keep[slot] && p.last[slot] == step
+		return p.slots[slot].leaf < 0 && !p.keep[slot] && p.last[slot] == step
 	}
 	for i, s := range p.steps {
 		taken := -1

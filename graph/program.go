@@ -16,8 +16,6 @@ type Config struct {
 	Embedding *Node   // the value whose gradient Backward is given
 	Wrt       []*Node // inputs and parameters whose gradient is wanted; none for inference
 	Training  bool    // dropout is active
-
-	ownMemory bool // no two values share memory: an oracle for the planner
 }
 
 // Program is a part of a graph made ready to run. It is for one goroutine; its
@@ -38,9 +36,11 @@ type Program struct {
 	outputs []output
 	slot    map[*Node]int // of leaves and outputs
 
-	wrt   []*Node
-	sink  map[*Node]int // in plan.sinks
-	grads [][]float32   // where the sinks write
+	embedding  *Node
+	wrt        []*Node
+	sink       map[*Node]int // in plan.sinks
+	grads      [][]float32   // where the sinks write
+	accumulate bool
 
 	seed  uint64
 	state state
@@ -82,41 +82,11 @@ func Compile(b *Builder, c Config) (*Program, error) {
 	if err := c.check(b); err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	outputs := slices.Clone(c.Outputs)
-	target := c.Loss
-	if target == nil {
-		target = c.Embedding
-	}
-	if target != nil {
-		outputs = append(outputs, target)
-	}
-	nodes, g, err := replay(outputs, c.Wrt, c.Training)
+	results, gradients, err := c.build()
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	translate := func(list []*Node) []*Node {
-		var to []*Node
-		for _, n := range list {
-			to = append(to, nodes[n])
-		}
-		return to
-	}
-	var gradients []*Node
-	if len(c.Wrt) > 0 {
-		gradients, err = differentiate(g, nodes[target], translate(c.Wrt))
-		if err != nil {
-			return nil, fmt.Errorf("graph: compile: %w", err)
-		}
-	}
-	if err := checkHashes(g); err != nil {
-		return nil, fmt.Errorf("graph: compile: %w", err)
-	}
-	for _, n := range g.AllNodes() {
-		if _, known := kindOf(n); !known {
-			return nil, fmt.Errorf("graph: compile: no kernel for %v", n)
-		}
-	}
-	plan := newPlan(translate(outputs), gradients, !c.ownMemory)
+	plan := newPlan(results, gradients)
 	p := &Program{
 		graph:    b.g,
 		plan:     plan,
@@ -127,11 +97,13 @@ func Compile(b *Builder, c Config) (*Program, error) {
 		upstream: -1,
 		unit:     []float32{1},
 		slot:     map[*Node]int{},
-		wrt:      slices.Clone(c.Wrt),
-		sink:     map[*Node]int{},
-		grads:    make([][]float32, len(c.Wrt)),
+
+		embedding: c.Embedding,
+		wrt:       slices.Clone(c.Wrt),
+		sink:      map[*Node]int{},
+		grads:     make([][]float32, len(c.Wrt)),
 	}
-	p.index(b, outputs, c)
+	p.index(b, c)
 	backend := c.Backend
 	if backend == nil {
 		backend = NewCPU(nil)
@@ -192,19 +164,63 @@ func (c *Config) check(b *Builder) error {
 	return nil
 }
 
-// replay builds what nodes need once more, in a graph of its own, without the
-// dropout where it is not active. The map leads from the old nodes to the new.
-func replay(nodes, leaves []*Node, training bool) (map[*Node]*Node, *gorgonia.ExprGraph, error) {
+// target is the loss or the embedding, nil if there is neither.
+func (c *Config) target() *Node {
+	if c.Loss != nil {
+		return c.Loss
+	}
+	return c.Embedding
+}
+
+// results are the outputs and, last, the target.
+func (c *Config) results() []*Node {
+	if t := c.target(); t != nil {
+		return append(slices.Clone(c.Outputs), t)
+	}
+	return slices.Clone(c.Outputs)
+}
+
+// build makes the graph to run, with gradients, in a graph of its own. It returns
+// the nodes there of the results and of the gradients.
+func (c *Config) build() (results, gradients []*Node, err error) {
 	g := gorgonia.NewGraph()
+	to, err := replay(g, slices.Concat(c.results(), c.Wrt), c.Training)
+	if err != nil {
+		return nil, nil, err
+	}
+	translate := func(list []*Node) []*Node {
+		moved := make([]*Node, len(list))
+		for i, n := range list {
+			moved[i] = to[n]
+		}
+		return moved
+	}
+	if len(c.Wrt) > 0 {
+		gradients, err = differentiate(g, to[c.target()], translate(c.Wrt))
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, n := range g.AllNodes() {
+		if _, known := kindOf(n); !known {
+			return nil, nil, fmt.Errorf("no kernel for %v", n)
+		}
+	}
+	return translate(c.results()), gradients, checkHashes(g)
+}
+
+// replay builds what nodes need once more in g, without the dropout where it is
+// not active. The map leads from the old nodes to the new.
+func replay(g *gorgonia.ExprGraph, nodes []*Node, training bool) (map[*Node]*Node, error) {
 	to := map[*Node]*Node{}
-	for _, n := range ancestors(slices.Concat(nodes, leaves)) {
+	for _, n := range ancestors(nodes) {
 		if n.Op() == nil {
 			to[n] = newLeaf(g, n.Name(), n.Dtype(), n.Shape())
 			continue
 		}
 		o, ok := n.Op().(*op)
 		if !ok {
-			return nil, nil, fmt.Errorf("%v is not an op of a Builder", n)
+			return nil, fmt.Errorf("%v is not an op of a Builder", n)
 		}
 		var in []*Node
 		for _, c := range children(n) {
@@ -216,11 +232,11 @@ func replay(nodes, leaves []*Node, training bool) (map[*Node]*Node, *gorgonia.Ex
 		}
 		m, err := apply(o.kind, in...)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		to[n] = m
 	}
-	return to, g, nil
+	return to, nil
 }
 
 // differentiate adds the gradients of target with respect to wrt, given a new
@@ -283,7 +299,7 @@ func checkHashes(g *gorgonia.ExprGraph) error {
 }
 
 // index finds the slots and leaves of the builder's nodes.
-func (p *Program) index(b *Builder, outputs []*Node, c Config) {
+func (p *Program) index(b *Builder, c Config) {
 	byName := map[string]int{}
 	for i, l := range p.plan.leaves {
 		byName[l.name] = i
@@ -303,7 +319,7 @@ func (p *Program) index(b *Builder, outputs []*Node, c Config) {
 			p.params = append(p.params, n)
 		}
 	}
-	for i, n := range outputs {
+	for i, n := range c.results() {
 		name := fmt.Sprintf("output %d", i)
 		switch {
 		case i < len(c.Outputs):

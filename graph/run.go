@@ -90,6 +90,7 @@ func (p *Program) SetGrad(n *Node, dst []float32) error {
 // SetAccumulate says whether Backward adds to the gradients that are there, as
 // later micro-batches do, or overwrites them, as it does at first.
 func (p *Program) SetAccumulate(on bool) {
+	p.accumulate = on
 	if p.engine != nil {
 		p.engine.accumulate(on)
 	}
@@ -137,7 +138,7 @@ func (p *Program) Backward(upstream []float32) error {
 		}
 	}
 	target := p.outputs[len(p.outputs)-1].node
-	if upstream == nil && target.IsScalar() {
+	if upstream == nil && p.embedding == nil {
 		upstream = p.unit
 	}
 	if want := operandOf(target).size(); len(upstream) != want {
@@ -152,6 +153,71 @@ func (p *Program) Backward(upstream []float32) error {
 }
 
 var errClosed = errors.New("graph: the Program is closed")
+
+// ForwardEach runs a batch as n micro-batches: for each it calls load, which binds
+// the inputs and sets the seed, runs Forward and appends the embedding to dst,
+// which has n times its length.
+func (p *Program) ForwardEach(n int, load func(i int) error, dst []float32) error {
+	size, err := p.checkEach("forward each", n, len(dst))
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		if err := load(i); err != nil {
+			return err
+		}
+		if err := p.Forward(); err != nil {
+			return err
+		}
+		copy(dst[i*size:(i+1)*size], p.engine.floats(p.outputs[len(p.outputs)-1].slot))
+	}
+	return nil
+}
+
+// BackwardEach follows ForwardEach, with nothing run in between: it computes the
+// gradients of the whole batch from upstream, the gradient of all embeddings.
+// load must bind the same inputs and seeds. It goes from the last micro-batch,
+// whose activations are still there, to the first, running Forward again for
+// each of them. The gradients overwrite what is there, or add to it if
+// SetAccumulate says so.
+//
+// Source: gradient caching, Gao et al., arXiv:2101.06983.
+func (p *Program) BackwardEach(n int, load func(i int) error, upstream []float32) error {
+	size, err := p.checkEach("backward each", n, len(upstream))
+	if err != nil {
+		return err
+	}
+	defer p.SetAccumulate(p.accumulate)
+	for i := n - 1; i >= 0; i-- {
+		if err := load(i); err != nil {
+			return err
+		}
+		if i < n-1 {
+			if err := p.Forward(); err != nil {
+				return err
+			}
+		}
+		if err := p.Backward(upstream[i*size : (i+1)*size]); err != nil {
+			return err
+		}
+		p.SetAccumulate(true)
+	}
+	return nil
+}
+
+// checkEach returns the length of an embedding, n of which are to have the length
+// given.
+func (p *Program) checkEach(what string, n, length int) (int, error) {
+	if p.embedding == nil {
+		return 0, fmt.Errorf("graph: %s: the Program has no embedding", what)
+	}
+	size := operandOf(p.embedding).size()
+	if n < 1 || length != n*size {
+		return 0, fmt.Errorf("graph: %s: %d micro-batches of %s have %d elements, got %d",
+			what, n, describeNode(p.embedding), n*size, length)
+	}
+	return size, nil
+}
 
 // Value returns the value of a leaf, of an output, or of the loss or embedding:
 // row-major, valid until the next Forward. It is nil for any other node and
@@ -243,7 +309,7 @@ func (p *Program) RunAll() error {
 			return fmt.Errorf("graph: run all: %w", err)
 		}
 	}
-	if len(p.wrt) > 0 && p.outputs[len(p.outputs)-1].node.IsScalar() {
+	if len(p.wrt) > 0 && p.embedding == nil {
 		return p.Backward(nil)
 	}
 	return nil
