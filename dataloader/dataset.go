@@ -35,10 +35,10 @@ type Item struct {
 	Caption  string  // anonymous caption, such as "{Subject} growing step by step"
 	Literal  string  // caption of what is seen, such as "red circles growing"
 	Relation string  // name of the relation; "" when it is not known
+	Pair     string  // of a near miss: ID of the true picture that it was made from
 	Split    string  // part of the data that the row says it belongs to
 	Family   int     // number of the relation's family; -1: none
 	Profile  int     // number of the attribute profile, shared by twins; -1: none
-	Pair     int     // in a near-miss split, index of the true picture in its own; -1: none
 	Count    int     // number of elements; 0: not known
 	Ink      float64 // share of the picture that is drawn on; 0: not known
 	HeldOut  bool    // the relation is not trained on

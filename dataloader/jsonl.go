@@ -195,7 +195,7 @@ type row struct {
 	Split     *string  `json:"split"`
 	Family    *int     `json:"family"`
 	Profile   *int     `json:"profile"`
-	Pair      *int     `json:"pair"`
+	Pair      *string  `json:"pair"`
 	Count     *int     `json:"count"`
 	Ink       *float64 `json:"ink"`
 	HeldOut   *bool    `json:"held_out"`
@@ -233,7 +233,7 @@ func parseRow(b []byte) (Item, error) {
 		Split:    deref(r.Split, ""),
 		Family:   deref(r.Family, -1),
 		Profile:  deref(r.Profile, -1),
-		Pair:     deref(r.Pair, -1),
+		Pair:     deref(r.Pair, ""),
 		Count:    deref(r.Count, 0),
 		Ink:      deref(r.Ink, 0),
 		HeldOut:  deref(r.HeldOut, false),

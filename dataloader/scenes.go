@@ -20,6 +20,13 @@ func ScenesContext(ctx context.Context, cfg scenes.Config, split string, workers
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: %w", err)
 	}
+	var truth []scenes.Picture
+	if split == scenes.NearMiss {
+		// A near miss knows its true picture by number; only the pixels give its hash.
+		if truth, err = scenes.Generate(ctx, cfg, scenes.Test, workers); err != nil {
+			return nil, fmt.Errorf("dataloader: %w", err)
+		}
+	}
 	items := make([]Item, len(pictures))
 	images := make([]*Image, len(pictures))
 	for i := range pictures {
@@ -32,11 +39,13 @@ func ScenesContext(ctx context.Context, cfg scenes.Config, split string, workers
 			Split:    p.Split,
 			Family:   p.Family,
 			Profile:  p.Profile,
-			Pair:     p.Pair,
 			Count:    p.Count,
 			Ink:      p.Ink,
 			HeldOut:  p.HeldOut,
 			Gravity:  p.Gravity,
+		}
+		if p.Pair >= 0 {
+			items[i].Pair = truth[p.Pair].Hash
 		}
 		images[i] = &Image{Width: cfg.Size, Height: cfg.Size, Pix: p.Pix}
 	}
