@@ -16,11 +16,11 @@ func (s AttentionShape) check(op string, o, lse, qkv, keyMask []float32) {
 		panic(fmt.Sprintf("kernel: %s: shape %+v", op, s))
 	}
 	bt, d := s.Batch*s.Tokens, s.Heads*s.HeadDim
-	checkLen(op+": o", o, bt*d)
-	checkLen(op+": lse", lse, bt*s.Heads)
-	checkLen(op+": qkv", qkv, bt*3*d)
+	checkLen(op, "o", o, bt*d)
+	checkLen(op, "lse", lse, bt*s.Heads)
+	checkLen(op, "qkv", qkv, bt*3*d)
 	if keyMask != nil {
-		checkLen(op+": keyMask", keyMask, bt)
+		checkLen(op, "keyMask", keyMask, bt)
 	}
 }
 
@@ -86,8 +86,8 @@ func Attention(p *Pool, o, lse, qkv, keyMask []float32, s AttentionShape) {
 // gradient of o; o and lse are the forward pass's results. dqkv is overwritten.
 func AttentionGrad(p *Pool, dqkv, do, o, lse, qkv, keyMask []float32, s AttentionShape) {
 	s.check("AttentionGrad", o, lse, qkv, keyMask)
-	checkLen("AttentionGrad: do", do, len(o))
-	checkLen("AttentionGrad: dqkv", dqkv, len(qkv))
+	checkLen("AttentionGrad", "do", do, len(o))
+	checkLen("AttentionGrad", "dqkv", dqkv, len(qkv))
 	T, H, d := s.Tokens, s.Heads, s.HeadDim
 	D := H * d
 	scale := 1 / math.Sqrt(float64(d))

@@ -130,3 +130,28 @@ func BenchmarkGemm(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkConv2D runs the small model's stem, and the patches of a ViT.
+func BenchmarkConv2D(b *testing.B) {
+	benchTiers(b, func(b *testing.B) {
+		for _, c := range []ConvShape{
+			{64, 3, 64, 64, 24, 3, 3, 2, 2, 1, 1, true},
+			{64, 24, 32, 32, 48, 3, 3, 2, 2, 1, 1, false},
+			{64, 48, 16, 16, 96, 3, 3, 2, 2, 1, 1, false},
+			{64, 96, 8, 8, 96, 3, 3, 1, 1, 1, 1, false},
+			{64, 24, 32, 32, 24, 3, 3, 1, 1, 1, 1, false},
+			{8, 3, 224, 224, 384, 16, 16, 16, 16, 0, 0, true},
+		} {
+			ny, nx, nw := c.sizes()
+			x, w, dy, bias := benchSlice(nx), benchSlice(nw), benchSlice(ny), benchSlice(c.OutC)
+			y, dx, dw, dbias := make([]float32, ny), make([]float32, nx), make([]float32, nw), make([]float32, c.OutC)
+			flops := 2 * float64(ny) * float64(c.InC*c.KH*c.KW)
+			name := fmt.Sprintf("in=%dx%dx%d/out=%d/kernel=%d/stride=%d", c.InC, c.InH, c.InW, c.OutC, c.KH, c.StrideH)
+			b.Run(name+"/pass=y", func(b *testing.B) { benchFlops(b, flops, func() { Conv2D(nil, y, x, w, bias, c) }) })
+			b.Run(name+"/pass=dx", func(b *testing.B) { benchFlops(b, flops, func() { Conv2DGradX(nil, dx, dy, w, c) }) })
+			b.Run(name+"/pass=dw", func(b *testing.B) {
+				benchFlops(b, flops, func() { Conv2DGradW(nil, dw, dbias, dy, x, c) })
+			})
+		}
+	})
+}

@@ -27,41 +27,9 @@ func (c ConvShape) check(op string) {
 
 func (c ConvShape) checkAll(op string, y, x, w []float32) {
 	c.check(op)
-	checkLen(op+": y or dy", y, c.Batch*c.OutH()*c.OutW()*c.OutC)
-	checkLen(op+": x or dx", x, c.Batch*c.InC*c.InH*c.InW)
-	checkLen(op+": w or dw", w, c.OutC*c.InC*c.KH*c.KW)
-}
-
-// each calls f for every product of the convolution with the indices in y, x and w.
-func (c ConvShape) each(f func(y, x, w int)) {
-	oh, ow := c.OutH(), c.OutW()
-	for b := range c.Batch {
-		for oy := range oh {
-			for ox := range ow {
-				for ky := range c.KH {
-					iy := oy*c.StrideH + ky - c.PadH
-					if iy < 0 || iy >= c.InH {
-						continue
-					}
-					for kx := range c.KW {
-						ix := ox*c.StrideW + kx - c.PadW
-						if ix < 0 || ix >= c.InW {
-							continue
-						}
-						for ci := range c.InC {
-							x := ((b*c.InH+iy)*c.InW+ix)*c.InC + ci
-							if c.ChannelsFirst {
-								x = ((b*c.InC+ci)*c.InH+iy)*c.InW + ix
-							}
-							for co := range c.OutC {
-								f(((b*oh+oy)*ow+ox)*c.OutC+co, x, ((co*c.InC+ci)*c.KH+ky)*c.KW+kx)
-							}
-						}
-					}
-				}
-			}
-		}
-	}
+	checkLen(op, "y or dy", y, c.Batch*c.OutH()*c.OutW()*c.OutC)
+	checkLen(op, "x or dx", x, c.Batch*c.InC*c.InH*c.InW)
+	checkLen(op, "w or dw", w, c.OutC*c.InC*c.KH*c.KW)
 }
 
 // Conv2D is the forward pass of a convolution (a cross-correlation, as PyTorch's):
@@ -72,38 +40,67 @@ func (c ConvShape) each(f func(y, x, w int)) {
 // bias (OutC) or nil. It panics if a length does not fit.
 func Conv2D(p *Pool, y, x, w, bias []float32, c ConvShape) {
 	c.checkAll("Conv2D", y, x, w)
-	clear(y)
 	if bias != nil {
-		checkLen("Conv2D: bias", bias, c.OutC)
-		for r := 0; r < len(y); r += c.OutC {
-			copy(y[r:], bias)
-		}
+		checkLen("Conv2D", "bias", bias, c.OutC)
 	}
-	c.each(func(i, j, k int) { y[i] += x[j] * w[k] })
+	j := convJobs.get()
+	j.src, j.srcC, j.srcH, j.srcW, j.planar = x, c.InC, c.InH, c.InW, c.ChannelsFirst
+	j.dst, j.dstC, j.dstH, j.dstW, j.planarOut = y, c.OutC, c.OutH(), c.OutW(), false
+	j.w, j.bias, j.shape, j.gradX = w, bias, c, false
+	j.classes = append(j.classes[:0], convClass{
+		y: forwardAxis(c.OutH(), c.KH, c.StrideH, c.PadH),
+		x: forwardAxis(c.OutW(), c.KW, c.StrideW, c.PadW),
+	})
+	j.run(p)
+	j.free()
 }
 
-// Conv2DGradX is the gradient of [Conv2D] with respect to x; dx is overwritten.
+// Conv2DGradX is the gradient of [Conv2D] with respect to x; dx, of the layout of x,
+// is overwritten:
+//
+//	dx[b,iy,ix,ci] = Σ dy[b,oy,ox,co]·w[co,ci,ky,kx]
+//
+// over all co and all ky, kx, oy, ox with oy·StrideH+ky-PadH = iy and
+// ox·StrideW+kx-PadW = ix. It panics if a length does not fit.
 func Conv2DGradX(p *Pool, dx, dy, w []float32, c ConvShape) {
 	c.checkAll("Conv2DGradX", dy, dx, w)
-	clear(dx)
-	c.each(func(i, j, k int) { dx[j] += dy[i] * w[k] })
+	j := convJobs.get()
+	j.src, j.srcC, j.srcH, j.srcW, j.planar = dy, c.OutC, c.OutH(), c.OutW(), false
+	j.dst, j.dstC, j.dstH, j.dstW, j.planarOut = dx, c.InC, c.InH, c.InW, c.ChannelsFirst
+	j.w, j.bias, j.shape, j.gradX = w, nil, c, true
+	j.classes = j.classes[:0]
+	for fy := range min(c.StrideH, c.InH) {
+		for fx := range min(c.StrideW, c.InW) {
+			j.classes = append(j.classes, convClass{
+				y: gradAxis(c.InH, fy, c.KH, c.StrideH, c.PadH),
+				x: gradAxis(c.InW, fx, c.KW, c.StrideW, c.PadW),
+			})
+		}
+	}
+	j.run(p)
+	j.free()
 }
 
-// Conv2DGradW is the gradient of [Conv2D] with respect to w and bias; dw (OutC, InC,
-// KH, KW) and dbias (OutC) are overwritten. dbias may be nil.
+// Conv2DGradW is the gradient of [Conv2D] with respect to w and bias:
+//
+//	dw[co,ci,ky,kx] = Σ_{b,oy,ox} dy[b,oy,ox,co]·x[b, ci, oy·StrideH+ky-PadH, ox·StrideW+kx-PadW]
+//	dbias[co] = Σ_{b,oy,ox} dy[b,oy,ox,co]
+//
+// dw (OutC, InC, KH, KW) and dbias (OutC) or nil are overwritten. It panics if a
+// length does not fit.
 func Conv2DGradW(p *Pool, dw, dbias, dy, x []float32, c ConvShape) {
 	c.checkAll("Conv2DGradW", dy, x, dw)
-	clear(dw)
-	c.each(func(i, j, k int) { dw[k] += dy[i] * x[j] })
-	if dbias == nil {
-		return
+	if dbias != nil {
+		checkLen("Conv2DGradW", "dbias", dbias, c.OutC)
+		ColSum(p, dbias, dy, c.Batch*c.OutH()*c.OutW(), c.OutC)
 	}
-	checkLen("Conv2DGradW: dbias", dbias, c.OutC)
-	for o := range dbias {
-		s := 0.0
-		for r := o; r < len(dy); r += c.OutC {
-			s += float64(dy[r])
-		}
-		dbias[o] = float32(s)
-	}
+	j := convJobs.get()
+	j.src, j.srcC, j.srcH, j.srcW, j.planar = x, c.InC, c.InH, c.InW, c.ChannelsFirst
+	j.dst, j.dy, j.shape = dw, dy, c
+	j.classes = append(j.classes[:0], convClass{
+		y: forwardAxis(c.OutH(), c.KH, c.StrideH, c.PadH),
+		x: forwardAxis(c.OutW(), c.KW, c.StrideW, c.PadW),
+	})
+	j.runGradW(p)
+	j.free()
 }

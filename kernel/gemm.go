@@ -361,8 +361,8 @@ func checkMatrix(what string, x []float32, rows, cols, ld int) {
 }
 
 // checkLen panics unless x has n values.
-func checkLen(what string, x []float32, n int) {
+func checkLen(op, what string, x []float32, n int) {
 	if len(x) != n {
-		panic(fmt.Sprintf("kernel: %s: length %d, want %d", what, len(x), n))
+		panic(fmt.Sprintf("kernel: %s: %s: length %d, want %d", op, what, len(x), n))
 	}
 }

@@ -74,10 +74,9 @@ func panelGeneric(t *tile, rows, cols int) {
 					}
 				}
 			}
-			a0 := unsafe.Pointer(at(t.a, i/2*t.aNext))
-			a1 := second * t.aRow
-			b := unsafe.Pointer(at(t.b, j*wordSize))
-			if w == 4 {
+			if t.segs == 0 {
+				// A and B may be nil.
+			} else if a0, a1, b := unsafe.Pointer(at(t.a, i/2*t.aNext)), second*t.aRow, unsafe.Pointer(at(t.b, j*wordSize)); w == 4 {
 				block2x4(t, a0, a1, b, &s)
 			} else {
 				ao, bo := 0, 0

@@ -11,7 +11,7 @@ import "fmt"
 func Linear(p *Pool, y, x, w, bias []float32, rows, in, out int) {
 	checkLinear("Linear", "y", y, "x", x, "w", w, rows, in, out)
 	if bias != nil {
-		checkLen("Linear: bias", bias, out)
+		checkLen("Linear", "bias", bias, out)
 	}
 	gemm(p, false, true, rows, out, in, x, in, w, in, y, out, false, bias)
 }
@@ -38,21 +38,15 @@ func LinearGradW(p *Pool, dw, dbias, dy, x []float32, rows, in, out int) {
 	if dbias == nil {
 		return
 	}
-	checkLen("LinearGradW: dbias", dbias, out)
-	for o := range out {
-		s := 0.0
-		for r := range rows {
-			s += float64(dy[r*out+o])
-		}
-		dbias[o] = float32(s)
-	}
+	checkLen("LinearGradW", "dbias", dbias, out)
+	ColSum(p, dbias, dy, rows, out)
 }
 
 func checkLinear(op, yn string, y []float32, xn string, x []float32, wn string, w []float32, rows, in, out int) {
 	if rows < 0 || in < 0 || out < 0 {
 		panic(fmt.Sprintf("kernel: %s: rows, in, out = %d, %d, %d", op, rows, in, out))
 	}
-	checkLen(op+": "+yn, y, rows*out)
-	checkLen(op+": "+xn, x, rows*in)
-	checkLen(op+": "+wn, w, out*in)
+	checkLen(op, ""+yn, y, rows*out)
+	checkLen(op, ""+xn, x, rows*in)
+	checkLen(op, ""+wn, w, out*in)
 }
