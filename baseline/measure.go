@@ -19,8 +19,8 @@ type Measure interface {
 	// are brought to a common one.
 	Prepare(ctx context.Context, images []*dataloader.Image) error
 
-	// Scores writes the similarity of picture query to every picture, itself included, to dst, in the order given to
-	// Prepare. It may be called from several goroutines. It errs before Prepare and if query is not one of the
-	// pictures or dst has not their number.
+	// Scores writes the similarity of picture query to the first len(dst) pictures, itself perhaps included, to dst, in
+	// the order given to Prepare. It may be called from several goroutines. It errs before Prepare, if query is not one
+	// of the pictures, and if dst is longer than their number.
 	Scores(query int, dst []float32) error
 }

@@ -6,21 +6,24 @@ import (
 	"relsim/dataloader"
 )
 
-// SSIM is the measure "ssim": the mean structural similarity of the luma of 32×32 pixels in windows of 7×7, two pixels
-// apart (13×13 of them), with the sample covariance, K1 = 0.01, K2 = 0.03 and range 255:
+// SSIM is the measure "ssim": the mean structural similarity of the luma of 32×32 pixels in windows of 8×8, four pixels
+// apart (7×7 of them), with the sample covariance, K1 = 0.01, K2 = 0.03 and range 255:
 //
 //	(2μxμy + C1)(2σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))
 //
-// Means and variances are computed once for each picture, so a pair costs one pass over the products of its pixels.
-// [metrics.SSIM] is the full-size measure with a window at every pixel.
+// These are the windows of x264 and FFmpeg. A window is four blocks of 4×4 pixels, and means and variances are computed
+// once for each picture, so a pair costs little more than one pass over the products of its pixels. [metrics.SSIM] is
+// the measure of the literature, with a window at every pixel.
 //
 // Source: Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13 (2004), eq. 13.
 func SSIM() Measure { return &ssim{} }
 
 const (
 	ssimSide    = 32
-	ssimWindow  = 7
-	ssimWindows = (ssimSide-ssimWindow)/2 + 1 // along a side
+	ssimBlock   = 4                         // pixels along a side of a block
+	ssimBlocks  = ssimSide / ssimBlock      // along a side
+	ssimWindows = ssimBlocks - 1            // along a side
+	ssimArea    = 4 * ssimBlock * ssimBlock // pixels of a window
 	ssimC1      = (0.01 * 255) * (0.01 * 255)
 	ssimC2      = (0.03 * 255) * (0.03 * 255)
 	// ssimShift is taken off all values: it changes no covariance and keeps the sums small.
@@ -28,9 +31,15 @@ const (
 )
 
 type ssim struct {
-	n int
-	// Of each picture: shifted luma (32·32), and for each window the shifted mean and the sample variance.
-	pixels, means, variances []float32
+	n      int
+	pixels []float32    // shifted luma, block by block, (n, 32·32)
+	stats  []ssimWindow // (n, 7·7)
+}
+
+// ssimWindow is one window of one picture.
+type ssimWindow struct {
+	mean, shifted       float32 // μ and μ - ssimShift
+	luminance, contrast float32 // μ² + C1/2 and σ² + C2/2
 }
 
 func (s *ssim) Name() string { return "ssim" }
@@ -39,32 +48,38 @@ func (s *ssim) Prepare(ctx context.Context, images []*dataloader.Image) error {
 	const size, windows = ssimSide * ssimSide, ssimWindows * ssimWindows
 	*s = ssim{}
 	pixels := make([]float32, len(images)*size)
-	means, variances := make([]float32, len(images)*windows), make([]float32, len(images)*windows)
+	stats := make([]ssimWindow, len(images)*windows)
 	err := each(ctx, s.Name(), images, ssimSide, func(i int, im *dataloader.Image) {
 		x := pixels[i*size : (i+1)*size]
-		copy(x, grey(im))
-		for j := range x {
-			x[j] -= ssimShift
+		for j, v := range grey(im) {
+			row, col := j/ssimSide, j%ssimSide
+			block := row/ssimBlock*ssimBlocks + col/ssimBlock
+			x[(block*ssimBlock+row%ssimBlock)*ssimBlock+col%ssimBlock] = v - ssimShift
 		}
+		var own ssimSums
+		own.products(x, x)
 		for w := range windows {
-			at := w/ssimWindows*2*ssimSide + w%ssimWindows*2
-			var sum, squares float64
-			for dy := range ssimWindow {
-				for _, v := range x[at+dy*ssimSide:][:ssimWindow] {
+			var sum float64
+			at := w/ssimWindows*ssimBlocks + w%ssimWindows
+			for _, block := range [4]int{at, at + 1, at + ssimBlocks, at + ssimBlocks + 1} {
+				for _, v := range x[block*ssimBlock*ssimBlock:][:ssimBlock*ssimBlock] {
 					sum += float64(v)
-					squares += float64(v) * float64(v)
 				}
 			}
-			const area = ssimWindow * ssimWindow
-			mean := sum / area
-			means[i*windows+w] = float32(mean)
-			variances[i*windows+w] = float32((squares - sum*mean) / (area - 1))
+			mean := sum / ssimArea
+			variance := (float64(own.window(at)) - sum*mean) / (ssimArea - 1)
+			stats[i*windows+w] = ssimWindow{
+				mean:      float32(mean + ssimShift),
+				shifted:   float32(mean),
+				luminance: float32((mean+ssimShift)*(mean+ssimShift) + ssimC1/2),
+				contrast:  float32(variance + ssimC2/2),
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	s.n, s.pixels, s.means, s.variances = len(images), pixels, means, variances
+	s.n, s.pixels, s.stats = len(images), pixels, stats
 	return nil
 }
 
@@ -72,48 +87,35 @@ func (s *ssim) Scores(query int, dst []float32) error {
 	if err := checkQueries(s.Name(), []int{query}, s.n, dst); err != nil {
 		return err
 	}
-	var b ssimBuffers
+	const size, windows = ssimSide * ssimSide, ssimWindows * ssimWindows
+	x, sx := s.pixels[query*size:][:size], s.stats[query*windows:][:windows]
+	var sums ssimSums
 	for i := range dst {
-		dst[i] = s.pair(&b, query, i)
+		sums.products(x, s.pixels[i*size:][:size])
+		sy := s.stats[i*windows:][:windows]
+		var total float32
+		for w := range sx {
+			a, b := &sx[w], &sy[w]
+			covariance := (sums.window(w/ssimWindows*ssimBlocks+w%ssimWindows) - ssimArea*a.shifted*b.shifted) * (1.0 / (ssimArea - 1))
+			total += (2*a.mean*b.mean + ssimC1) * (2*covariance + ssimC2) / ((a.luminance + b.luminance) * (a.contrast + b.contrast))
+		}
+		dst[i] = total / windows
 	}
 	return nil
 }
 
-// ssimBuffers holds the products of one pair: by row, and summed over the rows of a window.
-type ssimBuffers struct {
-	products [ssimSide][ssimSide]float32
-	columns  [ssimSide]float32
+// ssimSums are the sums of the products of two pictures over each block.
+type ssimSums [ssimBlocks * ssimBlocks]float32
+
+func (s *ssimSums) products(x, y []float32) {
+	for b := range s {
+		p, q := (*[ssimBlock * ssimBlock]float32)(x[b*ssimBlock*ssimBlock:]), (*[ssimBlock * ssimBlock]float32)(y[b*ssimBlock*ssimBlock:])
+		s[b] = (p[0]*q[0] + p[1]*q[1] + p[2]*q[2] + p[3]*q[3]) + (p[4]*q[4] + p[5]*q[5] + p[6]*q[6] + p[7]*q[7]) +
+			((p[8]*q[8] + p[9]*q[9] + p[10]*q[10] + p[11]*q[11]) + (p[12]*q[12] + p[13]*q[13] + p[14]*q[14] + p[15]*q[15]))
+	}
 }
 
-// pair returns the mean of the windows. The sums of a window's products are built without subtraction: seven rows are
-// added to columns, seven columns to windows.
-func (s *ssim) pair(b *ssimBuffers, q, i int) float32 {
-	const size, windows, area = ssimSide * ssimSide, ssimWindows * ssimWindows, ssimWindow * ssimWindow
-	x, y := s.pixels[q*size:(q+1)*size], s.pixels[i*size:(i+1)*size]
-	for r := range ssimSide {
-		p, xr, yr := &b.products[r], x[r*ssimSide:][:ssimSide], y[r*ssimSide:][:ssimSide]
-		for c := range p {
-			p[c] = xr[c] * yr[c]
-		}
-	}
-	mx, my := s.means[q*windows:(q+1)*windows], s.means[i*windows:(i+1)*windows]
-	vx, vy := s.variances[q*windows:(q+1)*windows], s.variances[i*windows:(i+1)*windows]
-	var total float32
-	for wy := range ssimWindows {
-		r := b.products[2*wy : 2*wy+ssimWindow]
-		c := &b.columns
-		for j := range c {
-			c[j] = r[0][j] + r[1][j] + r[2][j] + r[3][j] + r[4][j] + r[5][j] + r[6][j]
-		}
-		row := wy * ssimWindows
-		mxr, myr, vxr, vyr := mx[row:][:ssimWindows], my[row:][:ssimWindows], vx[row:][:ssimWindows], vy[row:][:ssimWindows]
-		for wx := range ssimWindows {
-			w := c[2*wx:][:ssimWindow]
-			sum := w[0] + w[1] + w[2] + w[3] + w[4] + w[5] + w[6]
-			covariance := (sum - area*mxr[wx]*myr[wx]) / (area - 1)
-			ux, uy := mxr[wx]+ssimShift, myr[wx]+ssimShift
-			total += (2*ux*uy + ssimC1) * (2*covariance + ssimC2) / ((ux*ux + uy*uy + ssimC1) * (vxr[wx] + vyr[wx] + ssimC2))
-		}
-	}
-	return total / windows
+// window returns the sum over the window whose first block is at.
+func (s *ssimSums) window(at int) float32 {
+	return (s[at] + s[at+1]) + (s[at+ssimBlocks] + s[at+ssimBlocks+1])
 }

@@ -340,25 +340,24 @@ func (e *evaluation) query(v *values, j int, scores []float32, w *scorer) error 
 
 // scorer is the memory of one worker.
 type scorer struct {
-	n       int // pictures of the set
 	gallery int
-	scores  []float32 // (block, n)
+	scores  []float32 // (block, gallery)
 	ranking metrics.Ranking
 	member  []bool
 	a, b    []float32
 }
 
 func newScorer(s *Set) *scorer {
-	return &scorer{n: s.Len(), gallery: len(s.Items), scores: make([]float32, block*s.Len()), member: make([]bool, len(s.Items))}
+	return &scorer{gallery: len(s.Items), scores: make([]float32, block*len(s.Items)), member: make([]bool, len(s.Items))}
 }
 
 // score computes the scores of at most block pictures.
 func (w *scorer) score(m baseline.Measure, pictures []int) error {
 	if b, ok := m.(baseline.BlockMeasure); ok {
-		return b.ScoresBlock(pictures, w.scores[:len(pictures)*w.n])
+		return b.ScoresBlock(pictures, w.scores[:len(pictures)*w.gallery])
 	}
 	for r, q := range pictures {
-		if err := m.Scores(q, w.scores[r*w.n:(r+1)*w.n]); err != nil {
+		if err := m.Scores(q, w.row(r)); err != nil {
 			return err
 		}
 	}
@@ -366,7 +365,7 @@ func (w *scorer) score(m baseline.Measure, pictures []int) error {
 }
 
 // row returns the scores of the gallery for picture r of the block.
-func (w *scorer) row(r int) []float32 { return w.scores[r*w.n:][:w.gallery] }
+func (w *scorer) row(r int) []float32 { return w.scores[r*w.gallery:][:w.gallery] }
 
 // pick gathers scores into a buffer that it grows.
 func pick(buffer *[]float32, scores []float32, at []int) []float32 {

@@ -201,13 +201,13 @@ func (e *evaluation) showExamples(m Method) error {
 	if m.Kind == ChanceKind || len(e.chosen) == 0 {
 		return nil
 	}
-	scores := make([]float32, e.set.Len())
+	scores := make([]float32, len(e.set.Items))
 	for n, q := range e.chosen {
 		if err := m.Images.Scores(q, scores); err != nil {
 			return fmt.Errorf("retrieval: evaluate: method %q: %w", m.Name, err)
 		}
 		row := ExampleRow{Method: m.Name}
-		for _, found := range top(scores[:len(e.set.Items)], e.cfg.Top, q) {
+		for _, found := range top(scores, e.cfg.Top, q) {
 			it := e.set.Items[found.Index]
 			h := Hit{ID: it.ID, Index: found.Index, Relation: it.Relation, Score: float64(found.Score), Mark: Wrong}
 			switch g := e.truth.group[q]; {
