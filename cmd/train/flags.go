@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"relsim/loss"
+	"relsim/nn"
+	"relsim/scenes"
+	"relsim/training"
+)
+
+// options are the flags. A configuration file has the same names as keys.
+type options struct {
+	data, images, val string
+	valShare          float64
+	scenesSize        int
+	scenesProfiles    int
+	scenesSeed        uint64
+
+	model      string
+	imageSize  int
+	captions   string
+	loss       string
+	positives  string
+	tau        float64
+	learnTau   bool
+	epochs     float64
+	steps      int
+	batch      int
+	microBatch int
+	lr         float64
+	warmup     float64
+	decay      float64
+	average    float64
+	seed       uint64
+
+	out       string
+	resume    string
+	saveEvery int
+	evalEvery int
+	keep      int
+	maxBroken float64
+	threads   int
+	workers   int
+
+	noTwin   bool
+	noReport bool
+	config   string
+	json     bool
+	quiet    bool
+}
+
+// defaultEpochs is the budget of the demo in passes over its data.
+const defaultEpochs = 6.25
+
+const usageText = `train: train a model of relational visual similarity, evaluate it, write a report
+
+  train --data scenes --out runs/scenes
+  train --data captions.jsonl --images DIR --out runs/mine
+
+Data
+  --data scenes|FILE     the embedded benchmark, or rows {"image_hash","caption","url_link"}, one JSON object a line
+  --images DIR           folder of the pictures: DIR/<image_hash>[.png|.jpg|.webp]
+  --val FILE             rows to validate and evaluate on; without it a part of --data is split off by hash
+  --val-share P          that part (0.1)
+  --scenes-size N        side of the generated pictures in pixels (64)
+  --scenes-profiles N    attribute profiles of the generated training set, ten pictures each (2400)
+  --scenes-seed N        seed of the generated pictures (1)
+  --max-broken P         share of unreadable pictures that stops the run (0.05); fewer are skipped and listed
+
+Model and loss
+  --model NAME           preset: %s (scenes)
+  --image-size N         side of the network's input in pixels (the preset's)
+  --captions KIND        anonymous, or literal: the control that learns what pictures show (anonymous)
+  --loss KIND            symmetric, infonce (image to text, the paper's) or sigmoid (symmetric)
+  --positives KIND       what counts as a match in a batch: diagonal, caption, relation, mask-caption, mask-relation;
+                         auto: relation where every row names one, else caption (auto)
+  --temperature T        of the logits (0.07)
+  --learn-temperature    learn it
+
+Optimisation
+  --epochs N             passes over the data, fractions too (%v)
+  --steps N              steps; wins over --epochs
+  --batch N              pictures of a step (64)
+  --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
+  --lr R                 peak learning rate (0.0015)
+  --warmup P             share of the steps with a rising rate, then a cosine to 0 (0.06)
+  --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
+  --average D            decay of the averaged weights that are saved, 0 for none (%v)
+  --seed N               of everything random (1)
+
+Run
+  --out DIR              run folder (runs/<name of the data>)
+  --resume WHEN          auto, never or must (auto)
+  --save-every N         steps between checkpoints (500; 0: at the end)
+  --eval-every N         steps between validations (500; 0: at the end)
+  --keep N               checkpoints kept besides the best (2)
+  --threads N            of the kernels (all cores)
+  --workers N            that decode pictures (all cores)
+  --no-twin              scenes: do not train the control on literal captions
+  --no-report            train only
+  --config FILE          JSON object of these names; flags win over it
+  --json                 print the evaluation as one JSON object
+  --quiet                no progress
+
+One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted (a checkpoint is saved; the same command resumes).
+`
+
+// errUsage marks errors of the command line: exit status 2.
+var errUsage = errors.New("usage")
+
+// parse reads flags and configuration file. It returns flag.ErrHelp when the help was asked for and printed.
+func parse(args []string, stdout io.Writer) (*options, error) {
+	o := &options{}
+	fs := flag.NewFlagSet("train", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	d := training.Default()
+	cores := runtime.GOMAXPROCS(0)
+	fs.StringVar(&o.data, "data", "", "")
+	fs.StringVar(&o.images, "images", "", "")
+	fs.StringVar(&o.val, "val", "", "")
+	fs.Float64Var(&o.valShare, "val-share", 0.1, "")
+	fs.IntVar(&o.scenesSize, "scenes-size", scenes.Default().Size, "")
+	fs.IntVar(&o.scenesProfiles, "scenes-profiles", scenes.Default().TrainProfiles, "")
+	fs.Uint64Var(&o.scenesSeed, "scenes-seed", scenes.Default().Seed, "")
+	fs.StringVar(&o.model, "model", "scenes", "")
+	fs.IntVar(&o.imageSize, "image-size", 0, "")
+	fs.StringVar(&o.captions, "captions", d.Captions, "")
+	fs.StringVar(&o.loss, "loss", string(d.Loss.Kind), "")
+	fs.StringVar(&o.positives, "positives", string(d.Loss.Positives), "")
+	fs.Float64Var(&o.tau, "temperature", 0.07, "")
+	fs.BoolVar(&o.learnTau, "learn-temperature", false, "")
+	fs.Float64Var(&o.epochs, "epochs", defaultEpochs, "")
+	fs.IntVar(&o.steps, "steps", 0, "")
+	fs.IntVar(&o.batch, "batch", d.Batch, "")
+	fs.IntVar(&o.microBatch, "micro-batch", 0, "")
+	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
+	fs.Float64Var(&o.warmup, "warmup", d.Warmup, "")
+	fs.Float64Var(&o.decay, "weight-decay", d.Optimizer.WeightDecay, "")
+	fs.Float64Var(&o.average, "average", d.Average, "")
+	fs.Uint64Var(&o.seed, "seed", d.Seed, "")
+	fs.StringVar(&o.out, "out", "", "")
+	fs.StringVar(&o.resume, "resume", string(training.ResumeAuto), "")
+	fs.IntVar(&o.saveEvery, "save-every", 500, "")
+	fs.IntVar(&o.evalEvery, "eval-every", 500, "")
+	fs.IntVar(&o.keep, "keep", 2, "")
+	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
+	fs.IntVar(&o.threads, "threads", cores, "")
+	fs.IntVar(&o.workers, "workers", cores, "")
+	fs.BoolVar(&o.noTwin, "no-twin", false, "")
+	fs.BoolVar(&o.noReport, "no-report", false, "")
+	fs.StringVar(&o.config, "config", "", "")
+	fs.BoolVar(&o.json, "json", false, "")
+	fs.BoolVar(&o.quiet, "quiet", false, "")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(stdout, usageText, strings.Join(nn.Presets(), ", "), defaultEpochs, d.Average)
+			return nil, flag.ErrHelp
+		}
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.config != "" {
+		if err := readConfig(fs, given, o.config); err != nil {
+			return nil, err
+		}
+	}
+	if o.data == "" {
+		return nil, fmt.Errorf("%w: --data is missing: scenes, or a file of rows", errUsage)
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"steps", o.steps}, {"micro-batch", o.microBatch}} {
+		if given[f.name] && f.value < 1 {
+			return nil, fmt.Errorf("%w: --%s is %d: want at least 1", errUsage, f.name, f.value)
+		}
+	}
+	if !(o.epochs > 0) || math.IsInf(o.epochs, 0) {
+		return nil, fmt.Errorf("%w: --epochs is %v: want a positive number", errUsage, o.epochs)
+	}
+	return o, nil
+}
+
+// readConfig sets the flags that a JSON object names and the command line does not.
+func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%w: --config: %w", errUsage, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var values map[string]any
+	if err := decoder.Decode(&values); err != nil {
+		return fmt.Errorf("%w: --config: %s: %w", errUsage, path, err)
+	}
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if name == "config" || fs.Lookup(name) == nil {
+			return fmt.Errorf("%w: --config: %s: unknown key %q", errUsage, path, name)
+		}
+		if given[name] {
+			continue
+		}
+		var text string
+		switch value := values[name].(type) {
+		case string:
+			text = value
+		case json.Number:
+			text = value.String()
+		case bool:
+			text = strconv.FormatBool(value)
+		default:
+			return fmt.Errorf("%w: --config: %s: %q: want a string, a number or a boolean", errUsage, path, name)
+		}
+		if err := fs.Set(name, text); err != nil {
+			return fmt.Errorf("%w: --config: %s: %q: %w", errUsage, path, name, err)
+		}
+		given[name] = true
+	}
+	return nil
+}
+
+// source returns the data that the flags ask for.
+func (o *options) source() (training.Source, error) {
+	s := training.Source{Data: o.data, Images: o.images, Val: o.val}
+	if o.data == training.ScenesName {
+		c := scenes.Default()
+		c.Size, c.TrainProfiles, c.Seed = o.scenesSize, o.scenesProfiles, o.scenesSeed
+		s.Scenes = &c
+	} else if o.val == "" {
+		s.Share = o.valShare
+	}
+	if err := s.Validate(); err != nil {
+		return s, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return s.Absolute()
+}
+
+// training returns the configuration of a run over n pictures.
+func (o *options) training(n int) (training.Config, error) {
+	c := training.Default()
+	model, err := nn.Preset(o.model)
+	if err != nil {
+		return c, fmt.Errorf("%w: --model: %w", errUsage, err)
+	}
+	if o.imageSize != 0 {
+		model.Vision.ImageSize = o.imageSize
+	} else if o.data == training.ScenesName {
+		model.Vision.ImageSize = o.scenesSize
+	}
+	model.Temperature, model.LearnTemperature = o.tau, o.learnTau
+	c.Model = model
+	c.Captions = o.captions
+	c.Loss.Kind, c.Loss.Positives = loss.Kind(o.loss), loss.Positives(o.positives)
+	c.Batch, c.MicroBatch = o.batch, o.microBatch
+	if o.microBatch == 0 {
+		c.MicroBatch = o.batch
+	}
+	c.Steps = o.steps
+	if c.Steps == 0 && o.batch > 0 {
+		c.Steps = max(1, int(math.Round(o.epochs*float64(n)/float64(o.batch))))
+	}
+	c.LearningRate, c.Warmup, c.Average, c.Seed = o.lr, o.warmup, o.average, o.seed
+	c.Optimizer.WeightDecay = o.decay
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return c, nil
+}
+
+// options returns the settings of the run in folder out.
+func (o *options) options(out string) (training.Options, error) {
+	r := training.Options{
+		Out: out, Resume: training.Resume(o.resume), Threads: o.threads, Workers: o.workers,
+		SaveEvery: o.saveEvery, EvalEvery: o.evalEvery, Keep: o.keep, MaxBroken: o.maxBroken,
+	}
+	if err := r.Validate(); err != nil {
+		return r, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return r, nil
+}

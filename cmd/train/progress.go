@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"relsim/training"
+)
+
+// progress shows what happens on stderr: a bar on a terminal, a line every few seconds elsewhere.
+type progress struct {
+	out      io.Writer
+	quiet    bool
+	terminal bool
+	bar      *progressbar.ProgressBar
+	last     time.Time
+}
+
+// lineEvery is the time between lines where there is no terminal.
+const lineEvery = 10 * time.Second
+
+func newProgress(out io.Writer, quiet bool) *progress {
+	file, ok := out.(*os.File)
+	return &progress{out: out, quiet: quiet, terminal: ok && term.IsTerminal(int(file.Fd()))}
+}
+
+// note prints a line above the bar.
+func (p *progress) note(format string, args ...any) {
+	if p.quiet {
+		return
+	}
+	if p.bar != nil {
+		p.bar.Clear()
+	}
+	fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// start begins a bar of n steps, done of which are over.
+func (p *progress) start(name string, n, done int) {
+	p.last = time.Now()
+	if p.quiet || !p.terminal {
+		return
+	}
+	p.bar = progressbar.NewOptions(n,
+		progressbar.OptionSetWriter(p.out),
+		progressbar.OptionSetDescription(name),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionFullWidth(),
+	)
+	p.bar.Set(done)
+}
+
+// finish ends the bar.
+func (p *progress) finish() {
+	if p.bar != nil {
+		p.bar.Finish()
+		p.bar = nil
+	}
+}
+
+// observer shows a training run.
+func (p *progress) observer(name string) training.Observer {
+	var steps int
+	return training.Observer{
+		Start: func(s training.StartInfo) {
+			steps = s.Steps
+			p.note("%s: %d parameters, %d words, %d steps", name, s.Parameters, s.Words, s.Steps)
+			if s.Resumed != "" {
+				p.note("%s: continues from step %d (%s)", name, s.Done, s.Resumed)
+			}
+			p.start(name, s.Steps, s.Done)
+		},
+		Step: func(row training.Row) {
+			text := fmt.Sprintf("%s: loss %.3f accuracy %.2f lr %.1e %.0f images/s",
+				name, row.Loss, row.Accuracy, row.LearningRate, row.ImagesPerSecond)
+			if p.bar != nil {
+				p.bar.Describe(text)
+				p.bar.Set(row.Step)
+			} else if now := time.Now(); now.Sub(p.last) >= lineEvery {
+				p.last = now
+				left := time.Duration(float64(steps-row.Step)*row.Seconds/float64(max(row.Step, 1))) * time.Second
+				p.note("step %d/%d %s, %s left", row.Step, steps, text, left.Round(time.Second))
+			}
+			if row.Step == steps {
+				p.finish()
+			}
+		},
+		Eval: func(row training.Row) {
+			p.note("%s: step %d: validation recall@1 %.3f", name, row.Step, row.Validation["recall@1"])
+		},
+		Notice: p.note,
+	}
+}
+
+// share shows a piece of work by its done part.
+func (p *progress) share(name string) func(done float64) {
+	const units = 1000
+	p.start(name, units, 0)
+	return func(done float64) {
+		if p.bar != nil {
+			p.bar.Set(int(done * units))
+			if done >= 1 {
+				p.finish()
+			}
+		} else if now := time.Now(); now.Sub(p.last) >= lineEvery {
+			p.last = now
+			p.note("%s: %.0f %%", name, 100*done)
+		}
+	}
+}

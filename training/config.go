@@ -1,0 +1,231 @@
+package training
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"relsim/dataloader"
+	"relsim/loss"
+	"relsim/nn"
+	"relsim/optim"
+)
+
+// Captions that a model can be trained on.
+const (
+	Anonymous = "anonymous" // what the elements do: "{Subject} growing step by step"
+	Literal   = "literal"   // what is seen: "five red circles"; the control of the experiment
+)
+
+// AutoPositives stands for [loss.SameRelation] where captions are anonymous and every row names its relation, and for
+// [loss.SameCaption] elsewhere.
+const AutoPositives loss.Positives = "auto"
+
+// Config is everything that the weights of a run depend on, besides the data. It is saved in every checkpoint, and a
+// run is resumed only under an equal one.
+type Config struct {
+	Model    nn.Config `json:"model"`
+	Captions string    `json:"captions"` // Anonymous or Literal
+
+	// Loss.Positives may be [AutoPositives]; [Run] then chooses by the data and saves its choice.
+	Loss loss.Config `json:"loss"`
+
+	Steps      int `json:"steps"`
+	Batch      int `json:"batch"`
+	MicroBatch int `json:"micro_batch"` // images in memory at once; divides Batch
+
+	LearningRate float64      `json:"learning_rate"` // peak
+	Warmup       float64      `json:"warmup"`        // share of Steps with a rising rate; then a cosine to 0
+	Optimizer    optim.Config `json:"optimizer"`
+	Average      float64      `json:"average"` // decay of the averaged weights that are evaluated and saved; 0: none
+
+	WordDropout float64              `json:"word_dropout"`
+	Flip        bool                 `json:"flip"` // augment by left-right flips
+	Turn        bool                 `json:"turn"` // augment by quarter turns, gravity permitting
+	Normalize   dataloader.Normalize `json:"normalize"`
+
+	Seed uint64 `json:"seed"`
+}
+
+// Default returns the recipe of the demo.
+func Default() Config {
+	model, err := nn.Preset("scenes")
+	if err != nil {
+		panic(err) // the preset is part of the program
+	}
+	return Config{
+		Model:        model,
+		Captions:     Anonymous,
+		Loss:         loss.Config{Kind: loss.Symmetric, Positives: AutoPositives, Temperature: model.Temperature},
+		Steps:        2344,
+		Batch:        64,
+		MicroBatch:   64,
+		LearningRate: 1.5e-3,
+		Warmup:       0.06,
+		Optimizer:    optim.Default(),
+		WordDropout:  0.1,
+		Flip:         true,
+		Turn:         true,
+		Seed:         1,
+	}
+}
+
+// Validate returns an error that names the first field that makes no sense.
+func (c Config) Validate() error {
+	if err := c.Model.Validate(); err != nil {
+		return err
+	}
+	if err := c.Optimizer.Validate(); err != nil {
+		return err
+	}
+	checked := c.Loss
+	if checked.Positives == AutoPositives {
+		checked.Positives = loss.SameCaption
+	}
+	if err := checked.Validate(); err != nil {
+		return err
+	}
+	if c.Captions != Anonymous && c.Captions != Literal {
+		return fmt.Errorf("training: captions %q: want %q or %q", c.Captions, Anonymous, Literal)
+	}
+	for _, f := range []struct {
+		name string
+		ok   bool
+		got  any
+		want string
+	}{
+		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
+		{"batch", c.Batch >= 2, c.Batch, "at least 2: a contrastive loss compares the pictures of a batch"},
+		{"micro_batch", c.MicroBatch >= 1 && c.MicroBatch <= c.Batch && c.Batch%max(c.MicroBatch, 1) == 0, c.MicroBatch,
+			fmt.Sprintf("a divisor of the batch, %d", c.Batch)},
+		{"learning_rate", c.LearningRate > 0 && c.LearningRate <= 10, c.LearningRate, "above 0, at most 10"},
+		{"warmup", c.Warmup >= 0 && c.Warmup < 1, c.Warmup, "a share of the steps, 0 to below 1"},
+		{"average", c.Average >= 0 && c.Average < 1, c.Average, "0 to below 1"},
+		{"word_dropout", c.WordDropout >= 0 && c.WordDropout < 1, c.WordDropout, "0 to below 1"},
+	} {
+		if !f.ok {
+			return fmt.Errorf("training: %s is %v: want %s", f.name, f.got, f.want)
+		}
+	}
+	return nil
+}
+
+// resolve replaces [AutoPositives].
+func (c Config) resolve(ds dataloader.Dataset) Config {
+	if c.Loss.Positives != AutoPositives {
+		return c
+	}
+	c.Loss.Positives = loss.SameRelation
+	if c.Captions == Literal {
+		c.Loss.Positives = loss.SameCaption
+	}
+	for i := 0; i < ds.Len() && c.Loss.Positives == loss.SameRelation; i++ {
+		if ds.Item(i).Relation == "" {
+			c.Loss.Positives = loss.SameCaption
+		}
+	}
+	return c
+}
+
+// transform returns how pictures enter the network, without augmentation.
+func (c Config) transform() dataloader.Transform {
+	return dataloader.Transform{Size: c.Model.Vision.ImageSize, Normalize: c.Normalize}
+}
+
+// caption returns the caption of an item that the model learns.
+func (c Config) caption(item dataloader.Item) string {
+	if c.Captions == Literal {
+		return item.Literal
+	}
+	return item.Caption
+}
+
+// diff names the first field in which two configurations differ, by its path in JSON, with both values.
+func (c Config) diff(other Config) (field string, mine, theirs any, differs bool) {
+	return diffValue("", reflect.ValueOf(c), reflect.ValueOf(other))
+}
+
+func diffValue(path string, a, b reflect.Value) (string, any, any, bool) {
+	if a.Kind() == reflect.Struct {
+		for i := range a.NumField() {
+			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+			if name == "" {
+				name = a.Type().Field(i).Name
+			}
+			switch {
+			case a.Type().Field(i).Anonymous:
+				name = path
+			case path != "":
+				name = path + "." + name
+			}
+			if field, x, y, differs := diffValue(name, a.Field(i), b.Field(i)); differs {
+				return field, x, y, true
+			}
+		}
+		return "", nil, nil, false
+	}
+	if reflect.DeepEqual(a.Interface(), b.Interface()) {
+		return "", nil, nil, false
+	}
+	return path, a.Interface(), b.Interface(), true
+}
+
+// parseConfig reads the configuration of a checkpoint. Unknown keys are errors: a newer program wrote them.
+func parseConfig(data []byte) (Config, error) {
+	var c Config
+	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("training: config.json: %w", err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("training: config.json: %w", err)
+	}
+	return c, nil
+}
+
+// Options are the settings of a run that its weights do not depend on.
+type Options struct {
+	Out       string  // run folder
+	Resume    Resume  // what to do when Out holds checkpoints
+	Threads   int     // of the kernels
+	Workers   int     // that decode pictures
+	SaveEvery int     // steps between checkpoints; 0: only at the end
+	EvalEvery int     // steps between validations; 0: only at the end
+	Keep      int     // checkpoints kept besides the best
+	MaxBroken float64 // share of unreadable pictures that stops the run
+}
+
+// Resume says what to do when the run folder holds checkpoints.
+type Resume string
+
+// The choices of [Resume].
+const (
+	ResumeAuto  Resume = "auto"  // continue if there is a checkpoint, else start
+	ResumeNever Resume = "never" // start; refuse a folder with checkpoints
+	ResumeMust  Resume = "must"  // continue; refuse a folder without
+)
+
+// Validate returns an error that names the first option that makes no sense.
+func (o Options) Validate() error {
+	switch {
+	case o.Out == "":
+		return fmt.Errorf("training: no run folder")
+	case o.Resume != ResumeAuto && o.Resume != ResumeNever && o.Resume != ResumeMust:
+		return fmt.Errorf("training: resume %q: want auto, never or must", o.Resume)
+	case o.Threads < 1 || o.Threads > 1024:
+		return fmt.Errorf("training: threads is %d: want 1 to 1024", o.Threads)
+	case o.Workers < 1 || o.Workers > 1024:
+		return fmt.Errorf("training: workers is %d: want 1 to 1024", o.Workers)
+	case o.SaveEvery < 0:
+		return fmt.Errorf("training: save-every is %d: want 0 or more", o.SaveEvery)
+	case o.EvalEvery < 0:
+		return fmt.Errorf("training: eval-every is %d: want 0 or more", o.EvalEvery)
+	case o.Keep < 1:
+		return fmt.Errorf("training: keep is %d: want at least 1", o.Keep)
+	case !(o.MaxBroken >= 0 && o.MaxBroken <= 1):
+		return fmt.Errorf("training: max-broken is %v: want a share, 0 to 1", o.MaxBroken)
+	}
+	return nil
+}

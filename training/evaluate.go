@@ -1,0 +1,276 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"relsim/baseline"
+	"relsim/dataloader"
+	"relsim/retrieval"
+)
+
+// Evaluated is a trained model to evaluate.
+type Evaluated struct {
+	Name string
+	Kind string // retrieval.Trained or retrieval.Baseline
+	Path string // run folder or checkpoint
+}
+
+// EvaluateOptions say what to evaluate on what.
+type EvaluateOptions struct {
+	Source    Source
+	Models    []Evaluated // the first is the one that the others are compared with
+	Retrieval retrieval.Config
+	Threads   int
+	Workers   int
+	Progress  func(done float64) // 0 to 1; may be nil
+}
+
+// Evaluation is the result with what a report says about the runs.
+type Evaluation struct {
+	Result *retrieval.Result
+	Runs   []EvaluatedRun
+	// Image returns a picture of the gallery by its id.
+	Image func(id string) (*dataloader.Image, error)
+	// Broken are the pictures of the gallery that could not be read. They take no part.
+	Broken  []dataloader.Broken
+	Threads int
+}
+
+// EvaluatedRun is one model of an [Evaluation].
+type EvaluatedRun struct {
+	Name       string
+	Config     Config
+	Source     Source
+	Checkpoint string
+	Parameters int
+	Log        []Row // empty where the model is a lone checkpoint
+}
+
+// Evaluate compares trained models with each other, with measures of appearance and with chance, on the gallery of a
+// source.
+func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
+	if len(o.Models) == 0 {
+		return nil, errors.New("training: evaluate: no model")
+	}
+	if o.Threads < 1 || o.Workers < 1 {
+		return nil, fmt.Errorf("training: evaluate: %d threads, %d workers: want at least 1", o.Threads, o.Workers)
+	}
+	progress := o.Progress
+	if progress == nil {
+		progress = func(float64) {}
+	}
+	gallery, nearMiss, split, err := OpenGallery(ctx, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	e := &Evaluation{Threads: o.Threads}
+	if gallery, e.Broken, err = readable(ctx, gallery, o.Workers); err != nil {
+		return nil, err
+	}
+	if nearMiss != nil {
+		broken := e.Broken
+		if nearMiss, e.Broken, err = readable(ctx, nearMiss, o.Workers); err != nil {
+			return nil, err
+		}
+		e.Broken = append(broken, e.Broken...)
+	}
+	set := retrieval.NewSet(gallery.Name(), split, gallery, nearMiss)
+	e.Image = byID(set, gallery)
+
+	const embedShare = 0.3 // of the bar
+	methods := make([]retrieval.Method, 0, len(o.Models)+8)
+	for i, m := range o.Models {
+		method, run, err := embed(ctx, m, set, gallery, nearMiss, o, func(part float64) {
+			progress(embedShare * (float64(i) + part) / float64(len(o.Models)))
+		})
+		if err != nil {
+			return nil, err
+		}
+		methods, e.Runs = append(methods, method), append(e.Runs, run)
+	}
+	for _, measure := range baseline.All(1) {
+		methods = append(methods, retrieval.Method{Name: measure.Name(), Kind: retrieval.Baseline, Images: measure})
+	}
+	methods = append(methods, retrieval.Chance(set))
+	c := o.Retrieval
+	c.Workers = o.Threads
+	c.Progress = func(part float64) { progress(embedShare + (1-embedShare)*part) }
+	if e.Result, err = retrieval.Evaluate(ctx, set, methods, c); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// embed returns the method of one trained model.
+func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMiss dataloader.Dataset, o EvaluateOptions,
+	progress func(float64)) (retrieval.Method, EvaluatedRun, error) {
+	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
+		return retrieval.Method{}, EvaluatedRun{}, err
+	}
+	model, err := Open(m.Path, o.Threads)
+	if err != nil {
+		return fail(err)
+	}
+	defer model.Close()
+	vectors, err := model.Dataset(ctx, gallery, func(done int) { progress(float64(done) / float64(set.Len())) })
+	if err != nil {
+		return fail(err)
+	}
+	if nearMiss != nil {
+		more, err := model.Dataset(ctx, nearMiss, func(done int) {
+			progress(float64(gallery.Len()+done) / float64(set.Len()))
+		})
+		if err != nil {
+			return fail(err)
+		}
+		vectors = append(vectors, more...)
+	}
+	var texts []string
+	for _, caption := range set.Captions() {
+		texts = append(texts, caption.Text)
+	}
+	var captions []float32
+	if len(texts) > 0 {
+		if captions, err = model.Captions(texts); err != nil {
+			return fail(err)
+		}
+	}
+	run := EvaluatedRun{
+		Name: m.Name, Config: model.Config(), Checkpoint: model.Checkpoint(), Parameters: model.Parameters(),
+	}
+	if source := model.Source(); source != nil {
+		run.Source = *source
+	}
+	// A checkpoint lies in RUN/checkpoints/step-…; a lone one has no log.
+	if log, err := ReadLog(filepath.Join(model.Checkpoint(), "..", "..", MetricsFile)); err == nil {
+		run.Log = log
+	}
+	return retrieval.Embedded(m.Name, m.Kind, vectors, captions, model.Dim()), run, nil
+}
+
+// readable returns the pictures of ds that can be read, and the others.
+func readable(ctx context.Context, ds dataloader.Dataset, workers int) (dataloader.Dataset, []dataloader.Broken, error) {
+	var good []int
+	broken, err := dataloader.ForEach(ctx, ds, nil, workers, func(k int, _ *dataloader.Image) error {
+		good = append(good, k)
+		return nil
+	})
+	if err != nil || len(broken) == 0 {
+		return ds, nil, err
+	}
+	if len(good) < 2 {
+		return nil, broken, fmt.Errorf("training: evaluate: %s: %d of %d pictures can be read; the first that cannot: %s: %s",
+			ds.Name(), len(good), ds.Len(), broken[0].Path, broken[0].Reason)
+	}
+	return dataloader.Subset(ds, ds.Name(), good), broken, nil
+}
+
+func byID(set *retrieval.Set, gallery dataloader.Dataset) func(string) (*dataloader.Image, error) {
+	index := make(map[string]int, len(set.Items))
+	for i, item := range set.Items {
+		index[item.ID] = i
+	}
+	return func(id string) (*dataloader.Image, error) {
+		i, ok := index[id]
+		if !ok {
+			return nil, fmt.Errorf("training: no picture %q in the gallery", id)
+		}
+		return gallery.Image(context.Background(), i)
+	}
+}
+
+// Table returns the main figures as text: a row for each method.
+func (e *Evaluation) Table() string {
+	var b strings.Builder
+	r := e.Result
+	fmt.Fprintf(&b, "%s, %s: %d queries in a gallery of %d\n\n", r.Data, r.Split, r.Queries, r.Gallery)
+	columns := []struct {
+		title, key string
+		of         func(retrieval.MethodResult) retrieval.Metrics
+	}{
+		{"recall@1", "recall@1", func(m retrieval.MethodResult) retrieval.Metrics { return m.ImageToImage }},
+		{"recall@10", "recall@10", func(m retrieval.MethodResult) retrieval.Metrics { return m.ImageToImage }},
+		{"mAP", "map", func(m retrieval.MethodResult) retrieval.Metrics { return m.ImageToImage }},
+		{"twin@1", "twin@1", func(m retrieval.MethodResult) retrieval.Metrics { return m.ImageToImage }},
+		{"conflict", "conflict", func(m retrieval.MethodResult) retrieval.Metrics { return m.Triplets }},
+		{"image→caption", "recall@1", func(m retrieval.MethodResult) retrieval.Metrics { return m.ImageToCaption }},
+		{"caption→image", "recall@1", func(m retrieval.MethodResult) retrieval.Metrics { return m.CaptionToImage }},
+	}
+	for _, group := range []struct {
+		title string
+		rows  []retrieval.MethodResult
+	}{{"method", r.Methods}, {"relations never trained", r.HeldOut}} {
+		if len(group.rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "%-24s", group.title)
+		for _, c := range columns {
+			fmt.Fprintf(&b, "  %-19s", c.title)
+		}
+		b.WriteString("\n")
+		for _, row := range group.rows {
+			fmt.Fprintf(&b, "%-24s", row.Name)
+			for _, c := range columns {
+				text := "–"
+				if v, ok := c.of(row)[c.key]; ok {
+					text = fmt.Sprintf("%.3f [%.3f, %.3f]", v.Mean, v.Low, v.High)
+				}
+				fmt.Fprintf(&b, "  %-19s", text)
+			}
+			b.WriteString("\n")
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// validation measures how well pictures of a set retrieve each other, and captions where those match nothing else.
+// score is what the best checkpoint is chosen by.
+func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers int) (values map[string]float64, score float64, err error) {
+	ds, _, err = readable(ctx, ds, workers)
+	if err != nil {
+		return nil, 0, err
+	}
+	vectors, err := e.Dataset(ctx, ds, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	set := retrieval.NewSet(ds.Name(), "val", ds, nil)
+	var texts []string
+	for _, caption := range set.Captions() {
+		texts = append(texts, caption.Text)
+	}
+	captions, err := e.Captions(texts)
+	if err != nil {
+		return nil, 0, err
+	}
+	c := retrieval.Default()
+	c.Resamples, c.Triplets, c.Points, c.Examples, c.Workers = 1, 0, 0, 0, workers
+	methods := []retrieval.Method{retrieval.Embedded("model", retrieval.Trained, vectors, captions, e.Dim())}
+	result, err := retrieval.Evaluate(ctx, set, methods, c)
+	if err != nil {
+		return nil, 0, err
+	}
+	m := result.Methods[0]
+	values = make(map[string]float64)
+	for _, group := range []struct {
+		prefix string
+		of     retrieval.Metrics
+	}{{"", m.ImageToImage}, {"image_to_caption.", m.ImageToCaption}, {"caption_to_image.", m.CaptionToImage}} {
+		for _, key := range []string{"recall@1", "map", "twin@1"} {
+			if v, ok := group.of[key]; ok {
+				values[group.prefix+key] = v.Mean
+			}
+		}
+	}
+	for _, key := range []string{"recall@1", "image_to_caption.recall@1"} {
+		if v, ok := values[key]; ok {
+			return values, v, nil
+		}
+	}
+	return values, 0, fmt.Errorf("training: validation: %s: no two pictures share a relation or a caption, and there are no captions", ds.Name())
+}

@@ -1,0 +1,120 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Observer is told what happens in a run. Any function may be nil.
+type Observer struct {
+	Start  func(StartInfo) // once, before the first step
+	Step   func(Row)       // after each step
+	Saved  func(dir string, step int)
+	Eval   func(Row)                        // after each validation
+	Notice func(format string, args ...any) // something the user should know
+}
+
+// StartInfo describes a run that is about to begin or continue.
+type StartInfo struct {
+	Steps      int    // of the whole run
+	Done       int    // steps already done, when the run is resumed
+	Resumed    string // checkpoint folder that it is resumed from, or ""
+	Parameters int    // learned numbers
+	Words      int    // in the vocabulary
+	Pictures   int    // to train on
+}
+
+// Summary is what a finished run reports.
+type Summary struct {
+	Checkpoint string  // folder of the last checkpoint
+	Best       string  // folder of the best one by validation
+	Steps      int     // done in all
+	Seen       int     // pictures seen in all
+	Skipped    int     // pictures that could not be read
+	Seconds    float64 // of this call, training alone
+	Last       Row
+}
+
+// ErrInterrupted is returned, wrapped, by [Run] when its context ends: the run is saved and can be resumed.
+var ErrInterrupted = errors.New("interrupted")
+
+// Run trains a model, or continues to, and leaves its checkpoints in the run folder.
+//
+// It returns an error that wraps [ErrInterrupted] when ctx ends; a checkpoint of the last whole step has then been
+// saved. A loss or gradient that is not finite stops the run with an error that names the step and the tensors; the
+// last checkpoint is left as it was.
+func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Summary, error) {
+	t, err := newTrainer(c, o, d, watch)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	if err := t.resume(); err != nil {
+		return nil, err
+	}
+	t.begin()
+	for t.step < t.config.Steps {
+		batch, err := t.loader.Next(ctx)
+		if err != nil {
+			return nil, t.stop(ctx, err)
+		}
+		row, err := t.update(batch)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.journal.write(row); err != nil {
+			return nil, err
+		}
+		if t.due(t.options.EvalEvery) {
+			if err := t.validate(ctx); err != nil {
+				return nil, t.stop(ctx, err)
+			}
+		}
+		if t.due(t.options.SaveEvery) {
+			if err := t.save(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t.finish(ctx)
+}
+
+// due reports whether something that happens every n steps happens now. What is due at the last step is done by finish.
+func (t *trainer) due(n int) bool {
+	return n > 0 && t.step%n == 0 && t.step < t.config.Steps
+}
+
+// stop ends a run early: when ctx ended, with a checkpoint.
+func (t *trainer) stop(ctx context.Context, cause error) error {
+	if ctx.Err() == nil {
+		return cause
+	}
+	if err := t.save(); err != nil {
+		return fmt.Errorf("training: interrupted at step %d, and the checkpoint could not be saved: %w", t.step, err)
+	}
+	return fmt.Errorf("training: %w at step %d of %d; the checkpoint is in %s", ErrInterrupted, t.step, t.config.Steps, t.saved)
+}
+
+// finish validates and saves after the last step, unless a resumed run had done so.
+func (t *trainer) finish(ctx context.Context) (*Summary, error) {
+	seconds := time.Since(t.began).Seconds()
+	if t.savedStep != t.step || t.saved == "" {
+		if err := t.validate(ctx); err != nil {
+			return nil, t.stop(ctx, err)
+		}
+		if err := t.save(); err != nil {
+			return nil, err
+		}
+	}
+	return &Summary{
+		Checkpoint: t.saved,
+		Best:       t.best,
+		Steps:      t.step,
+		Seen:       t.step * t.config.Batch,
+		Skipped:    len(t.loader.State().Broken),
+		Seconds:    seconds,
+		Last:       t.last,
+	}, nil
+}

@@ -1,0 +1,179 @@
+package training
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"relsim/checkpoints"
+	"relsim/dataloader"
+	"relsim/nn"
+)
+
+// Files of a checkpoint beside the weights.
+const (
+	wordsFile  = "vocabulary.json"
+	sourceFile = "data.json"
+)
+
+// state is state.json: where a run stands.
+type state struct {
+	Step   int              `json:"step"`
+	Epoch  int              `json:"epoch"`
+	Loader dataloader.State `json:"loader"`
+}
+
+// weightsPrefix marks, in optimizer.safetensors, the weights that training goes on with where model.safetensors holds
+// averaged ones.
+const weightsPrefix = "weights."
+
+// targets lists the parameters as places to read tensors into.
+func targets(params *nn.Params) []checkpoints.Target {
+	var list []checkpoints.Target
+	for _, p := range params.All() {
+		list = append(list, checkpoints.Target{Name: p.Name, Shape: p.Shape, Data: p.Data})
+	}
+	return list
+}
+
+// tensors lists the parameters as tensors, with their values of now.
+func tensors(params *nn.Params, prefix string) []checkpoints.Tensor {
+	var list []checkpoints.Tensor
+	for _, p := range params.All() {
+		list = append(list, checkpoints.FromFloat32(prefix+p.Name, p.Shape, p.Data))
+	}
+	return list
+}
+
+// save writes a checkpoint of the last whole step, marks it when it is the best by validation, and removes old ones.
+func (t *trainer) save() error {
+	if t.savedStep == t.step && t.saved != "" {
+		return nil
+	}
+	if err := t.journal.flush(); err != nil {
+		return err
+	}
+	now := state{Step: t.step, Epoch: t.epoch, Loader: t.loader.State()}
+	optimizer := t.optimizer.State()
+	if t.average != nil {
+		optimizer = append(optimizer, t.average.State()...)
+		optimizer = append(optimizer, tensors(t.model.Params, weightsPrefix)...)
+		defer t.average.Apply()()
+	}
+	snapshot := checkpoints.Snapshot{
+		Model:     tensors(t.model.Params, ""),
+		Optimizer: optimizer,
+		Files:     make(map[string][]byte),
+	}
+	for _, file := range []struct {
+		value any
+		set   func([]byte)
+	}{
+		{now, func(b []byte) { snapshot.State = b }},
+		{t.config, func(b []byte) { snapshot.Config = b }},
+		{t.words, func(b []byte) { snapshot.Files[wordsFile] = b }},
+		{t.data.Source, func(b []byte) { snapshot.Files[sourceFile] = b }},
+	} {
+		text, err := json.MarshalIndent(file.value, "", "  ")
+		if err != nil {
+			return fmt.Errorf("training: save step %d: %w", t.step, err)
+		}
+		file.set(text)
+	}
+	dir, err := checkpoints.Save(t.options.Out, t.step, snapshot)
+	if err != nil {
+		return err
+	}
+	t.saved, t.savedStep = dir, t.step
+	if !math.IsNaN(t.score) && (t.best == "" || t.score >= t.bestScore) {
+		if err := checkpoints.MarkBest(t.options.Out, dir, t.score); err != nil {
+			return err
+		}
+		t.best, t.bestScore = dir, t.score
+	}
+	if t.watch.Saved != nil {
+		t.watch.Saved(dir, t.step)
+	}
+	return checkpoints.Prune(t.options.Out, t.options.Keep)
+}
+
+// resume continues from the last checkpoint of the run folder, as the options ask for, and opens the log.
+func (t *trainer) resume() error {
+	dir, err := checkpoints.Latest(t.options.Out)
+	switch {
+	case errors.Is(err, checkpoints.ErrNoCheckpoint):
+		if t.options.Resume == ResumeMust {
+			return fmt.Errorf("training: resume %s: %w", t.options.Out, err)
+		}
+		dir = ""
+	case err != nil:
+		return err
+	case t.options.Resume == ResumeNever:
+		return fmt.Errorf("training: %s holds a run already (%s): choose another folder, or resume it", t.options.Out, dir)
+	}
+	if dir != "" {
+		if err := t.restore(dir); err != nil {
+			return fmt.Errorf("training: resume %s: %w", t.options.Out, err)
+		}
+	}
+	t.journal, err = openJournal(t.options.Out, t.step)
+	return err
+}
+
+// restore reads a checkpoint into the run.
+func (t *trainer) restore(dir string) error {
+	snapshot, err := checkpoints.Load(dir)
+	if err != nil {
+		return err
+	}
+	if snapshot.Config == nil || snapshot.State == nil {
+		return fmt.Errorf("%s: no config.json or state.json: not the checkpoint of a training run", dir)
+	}
+	theirs, err := parseConfig(snapshot.Config)
+	if err != nil {
+		return err
+	}
+	if field, mine, saved, differs := t.config.diff(theirs); differs {
+		return fmt.Errorf("config differs: %s %v in the checkpoint, %v asked for", field, saved, mine)
+	}
+	var was state
+	if err := json.Unmarshal(snapshot.State, &was); err != nil {
+		return fmt.Errorf("%s: state.json: %w", dir, err)
+	}
+	if was.Step < 0 || was.Step > t.config.Steps || was.Step != was.Loader.Step {
+		return fmt.Errorf("%s: state.json: step %d of %d, loader at %d", dir, was.Step, t.config.Steps, was.Loader.Step)
+	}
+	if err := t.loader.Restore(was.Loader); err != nil {
+		return err
+	}
+	if err := t.optimizer.Restore(snapshot.Optimizer); err != nil {
+		return err
+	}
+	if t.optimizer.Steps() != was.Step {
+		return fmt.Errorf("%s: optimiser at step %d, state.json at %d", dir, t.optimizer.Steps(), was.Step)
+	}
+	weights := snapshot.Model
+	if t.average != nil { // the model's file holds the averaged ones
+		if err := t.average.Restore(snapshot.Optimizer); err != nil {
+			return err
+		}
+		weights = nil
+		for _, tensor := range snapshot.Optimizer {
+			if name, ok := strings.CutPrefix(tensor.Name, weightsPrefix); ok {
+				tensor.Name = name
+				weights = append(weights, tensor)
+			}
+		}
+	}
+	if err := checkpoints.AssignTensors(targets(t.model.Params), dir, weights); err != nil {
+		return err
+	}
+	t.step, t.epoch = was.Step, was.Epoch
+	t.saved, t.savedStep, t.resumed, t.resumedAt = dir, was.Step, dir, was.Step
+	if best, score, err := checkpoints.Best(t.options.Out); err == nil && best != "" {
+		t.best, t.bestScore = best, score
+	}
+	return nil
+}

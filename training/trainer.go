@@ -1,0 +1,373 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"relsim/dataloader"
+	"relsim/graph"
+	"relsim/kernel"
+	"relsim/loss"
+	"relsim/nn"
+	"relsim/optim"
+	"relsim/tokenizer"
+)
+
+// SkippedFile is the name of the list of unreadable pictures in a run folder.
+const SkippedFile = "skipped.jsonl"
+
+// Streams keep the random draws of a run apart: each is a function of (seed, stream, step).
+const (
+	streamInit uint64 = iota + 1
+	streamWords
+	streamDropout
+)
+
+// trainer is a run.
+type trainer struct {
+	config  Config
+	options Options
+	data    *Data
+	watch   Observer
+
+	pool       *kernel.Pool
+	words      *tokenizer.Words
+	model      *nn.Model
+	vision     *tower
+	text       *tower
+	loss       *loss.Loss
+	optimizer  *optim.AdamW
+	average    *optim.EMA // nil: none
+	schedule   optim.Schedule
+	loader     *dataloader.Loader
+	embedder   *Embedder // with the weights of the run, to validate
+	journal    *journal
+	labels     labels
+	relations  []int
+	captions   []int
+	encoded    [][]int32
+	ids        []int32
+	weights    []float32
+	images     []float32 // embeddings of the batch, (B, E)
+	texts      []float32
+	step       int // steps done
+	epoch      int
+	savedStep  int
+	saved      string // folder of the last checkpoint
+	best       string
+	bestScore  float64
+	score      float64 // of the last validation; NaN: none since the last step
+	began      time.Time
+	resumed    string
+	resumedAt  int
+	recent     time.Time // of the end of the step before
+	perSecond  float64   // smoothed
+	last       Row
+	closeables []func()
+}
+
+// tower is one side of the model, compiled for micro-batches.
+type tower struct {
+	program *graph.Program
+	images  *graph.Node
+	text    nn.TextInput
+	emb     *graph.Node
+}
+
+// newTrainer builds the model and everything around it, and touches no file.
+func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err error) {
+	if err := errors.Join(c.Validate(), o.Validate()); err != nil {
+		return nil, err
+	}
+	if err := dataloader.RequireCaptions(d.Train, c.Captions == Literal); err != nil {
+		return nil, err
+	}
+	c = c.resolve(d.Train)
+	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias
+	t := &trainer{config: c, options: o, data: d, watch: watch, score: math.NaN(), labels: make(labels)}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	t.pool = kernel.NewPool(o.Threads)
+	t.closeables = append(t.closeables, t.pool.Close)
+	backend := graph.NewCPU(t.pool)
+
+	captions := make([]string, d.Train.Len())
+	for i := range captions {
+		captions[i] = c.caption(d.Train.Item(i))
+	}
+	t.words = tokenizer.TrainWords(captions, 1)
+	if t.words.Size() == 0 {
+		return nil, fmt.Errorf("training: the captions of %s hold no words", d.Train.Name())
+	}
+	if t.model, err = nn.New(c.Model, t.words.Size(), rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
+		return nil, err
+	}
+	if t.vision, err = t.compile(backend, func(b *graph.Builder, w *tower) {
+		w.images, w.emb = t.model.Vision(b, c.MicroBatch)
+	}); err != nil {
+		return nil, err
+	}
+	if t.text, err = t.compile(backend, func(b *graph.Builder, w *tower) {
+		w.text, w.emb = t.model.Text(b, c.MicroBatch)
+	}); err != nil {
+		return nil, err
+	}
+	if t.loss, err = loss.ForModel(t.model, c.Loss, c.Batch, backend); err != nil {
+		return nil, err
+	}
+	if t.optimizer, err = optim.NewAdamW(t.model.Params, c.Optimizer, t.pool); err != nil {
+		return nil, err
+	}
+	if c.Average > 0 {
+		if t.average, err = optim.NewEMA(t.model.Params, c.Average, t.pool); err != nil {
+			return nil, err
+		}
+	}
+	t.schedule = optim.Schedule{Peak: c.LearningRate, Warmup: int(math.Round(c.Warmup * float64(c.Steps))), Total: c.Steps}
+	if err := t.schedule.Validate(); err != nil {
+		return nil, err
+	}
+	transform := c.transform()
+	transform.Flip, transform.Turn = c.Flip, c.Turn
+	maxBroken := o.MaxBroken
+	if maxBroken == 0 {
+		maxBroken = -1 // the loader's zero is its default
+	}
+	if t.loader, err = dataloader.New(d.Train, dataloader.Config{
+		Batch: c.Batch, Workers: o.Workers, Seed: c.Seed, Transform: transform,
+		MaxBroken: maxBroken, SkippedPath: filepath.Join(o.Out, SkippedFile),
+	}); err != nil {
+		return nil, err
+	}
+	t.closeables = append(t.closeables, t.loader.Close)
+	if t.embedder, err = newEmbedder(c, t.model, t.words, backend, o.Workers); err != nil {
+		return nil, err
+	}
+	t.closeables = append(t.closeables, t.embedder.release)
+
+	width, length := c.Model.EmbedDim, c.Model.Text.Length
+	t.images, t.texts = make([]float32, c.Batch*width), make([]float32, c.Batch*width)
+	t.ids, t.weights = make([]int32, c.Batch*length), make([]float32, c.Batch*length)
+	t.relations, t.captions = make([]int, c.Batch), make([]int, c.Batch)
+	t.encoded = make([][]int32, c.Batch)
+	return t, nil
+}
+
+// compile makes the training program of one tower.
+func (t *trainer) compile(backend graph.Backend, build func(*graph.Builder, *tower)) (*tower, error) {
+	b, w := graph.NewBuilder(), new(tower)
+	build(b, w)
+	if err := b.Err(); err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	program, err := graph.Compile(b, graph.Config{
+		Backend: backend, Outputs: []*graph.Node{w.emb}, Embedding: w.emb, Wrt: b.Params(), Training: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	w.program = program
+	t.closeables = append(t.closeables, func() { program.Close() })
+	return w, t.model.Bind(program)
+}
+
+// close releases what the run holds, the last made first.
+func (t *trainer) close() {
+	if t.journal != nil {
+		t.journal.close()
+		t.journal = nil
+	}
+	for _, f := range slices.Backward(t.closeables) {
+		f()
+	}
+	t.closeables = nil
+}
+
+// begin tells the observer what is about to happen.
+func (t *trainer) begin() {
+	t.began = time.Now()
+	t.recent = t.began
+	if t.watch.Start != nil {
+		t.watch.Start(StartInfo{
+			Steps: t.config.Steps, Done: t.step, Resumed: t.resumed,
+			Parameters: len(t.model.Params.Data()), Words: t.words.Size(), Pictures: t.data.Train.Len(),
+		})
+	}
+}
+
+// update takes one step: towers forward, loss, towers backward, optimiser.
+func (t *trainer) update(batch *dataloader.Batch) (Row, error) {
+	t.fill(batch)
+	passes := t.config.Batch / t.config.MicroBatch
+	for i := range passes {
+		if err := t.forward(batch, i); err != nil {
+			return Row{}, err
+		}
+	}
+	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
+	if err != nil {
+		return Row{}, err
+	}
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return Row{}, t.nonFinite(fmt.Errorf("the loss is %v", value))
+	}
+	for i := range passes {
+		if passes > 1 { // the activations of this micro-batch were overwritten by the next one's
+			if err := t.forward(batch, i); err != nil {
+				return Row{}, err
+			}
+		}
+		if err := t.backward(i); err != nil {
+			return Row{}, err
+		}
+	}
+	rate := t.schedule.At(t.step)
+	norm, err := t.optimizer.Step(rate)
+	if err != nil {
+		return Row{}, t.nonFinite(err)
+	}
+	if t.average != nil {
+		t.average.Update()
+	}
+	t.loader.Recycle(batch)
+	t.step++
+	t.epoch = batch.Epoch
+	t.score = math.NaN()
+
+	now := time.Now()
+	rateNow := float64(t.config.Batch) / now.Sub(t.recent).Seconds()
+	if t.perSecond == 0 {
+		t.perSecond = rateNow
+	}
+	t.perSecond += (rateNow - t.perSecond) / 20
+	t.recent = now
+	t.last = Row{
+		Step: t.step, Epoch: t.epoch, Loss: value, Accuracy: accuracy, LearningRate: rate, GradNorm: norm,
+		ImagesPerSecond: t.perSecond, Seconds: now.Sub(t.began).Seconds(),
+	}
+	if t.watch.Step != nil {
+		t.watch.Step(t.last)
+	}
+	return t.last, nil
+}
+
+// fill turns the captions of a batch into ids and labels.
+func (t *trainer) fill(batch *dataloader.Batch) {
+	for i, item := range batch.Items {
+		caption := t.config.caption(item)
+		t.encoded[i] = t.words.Encode(caption)
+		t.captions[i] = t.labels.of("caption " + caption)
+		t.relations[i] = -1
+		if item.Relation != "" {
+			t.relations[i] = t.labels.of("relation " + item.Relation)
+		}
+	}
+	rng := rand.New(rand.NewPCG(t.config.Seed, streamWords<<48|uint64(t.step)))
+	t.model.FillText(t.ids, t.weights, t.encoded, rng, t.config.WordDropout)
+}
+
+// forward embeds micro-batch i of a batch.
+func (t *trainer) forward(batch *dataloader.Batch, i int) error {
+	n, length := t.config.MicroBatch, t.config.Model.Text.Length
+	size := len(batch.Images) / t.config.Batch
+	seed := rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i)).Uint64()
+	if err := t.vision.program.SetFloats(t.vision.images, batch.Images[i*n*size:(i+1)*n*size]); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	if err := t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n*length:(i+1)*n*length]); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	if err := t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n*length:(i+1)*n*length]); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	for _, side := range []struct {
+		tower *tower
+		dst   []float32
+	}{{t.vision, t.images}, {t.text, t.texts}} {
+		side.tower.program.SetSeed(seed)
+		if err := side.tower.program.Forward(); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
+		width := t.config.Model.EmbedDim
+		copy(side.dst[i*n*width:(i+1)*n*width], side.tower.program.Value(side.tower.emb))
+	}
+	return nil
+}
+
+// backward adds the gradients of micro-batch i to those of the micro-batches before.
+func (t *trainer) backward(i int) error {
+	n := t.config.MicroBatch * t.config.Model.EmbedDim
+	for _, side := range []struct {
+		tower    *tower
+		upstream []float32
+	}{{t.vision, t.loss.GradImg}, {t.text, t.loss.GradTxt}} {
+		side.tower.program.SetAccumulate(i > 0)
+		if err := side.tower.program.Backward(side.upstream[i*n : (i+1)*n]); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
+	}
+	return nil
+}
+
+// nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity.
+func (t *trainer) nonFinite(cause error) error {
+	const most = 12
+	names := t.model.Params.NonFinite()
+	names = append(names, t.vision.program.NonFinite()...)
+	names = append(names, t.text.program.NonFinite()...)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	where := "no tensor holds NaN or infinity"
+	if len(names) > 0 {
+		where = "not finite: " + strings.Join(names, ", ") + more
+	}
+	return fmt.Errorf("training: step %d: %w; %s; try a lower learning rate; the last checkpoint is as it was", t.step+1, cause, where)
+}
+
+// validate embeds the validation pictures and logs how well they retrieve each other.
+func (t *trainer) validate(ctx context.Context) error {
+	if t.average != nil {
+		defer t.average.Apply()()
+	}
+	values, score, err := validation(ctx, t.embedder, t.data.Val, t.options.Workers)
+	if err != nil {
+		return err
+	}
+	t.score = score
+	row := Row{Step: t.step, Epoch: t.epoch, Validation: values}
+	if err := t.journal.write(row); err != nil {
+		return err
+	}
+	if t.watch.Eval != nil {
+		t.watch.Eval(row)
+	}
+	t.recent = time.Now()
+	return t.journal.flush()
+}
+
+// labels numbers strings in order of appearance.
+type labels map[string]int
+
+func (l labels) of(s string) int {
+	n, ok := l[s]
+	if !ok {
+		n = len(l)
+		l[s] = n
+	}
+	return n
+}
