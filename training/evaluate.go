@@ -12,6 +12,10 @@ import (
 	"relsim/retrieval"
 )
 
+// LiteralTwin is the name of the control: the same model and recipe, trained on literal captions. It is also the name of
+// its folder in the run that it belongs to.
+const LiteralTwin = "literal-twin"
+
 // Evaluated is a trained model to evaluate.
 type Evaluated struct {
 	Name string

@@ -59,9 +59,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// literalTwin is the name of the control: the same model and recipe, trained on literal captions.
-const literalTwin = "literal-twin"
-
 // train does what the flags ask for.
 func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	began := time.Now()
@@ -96,17 +93,17 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	models := []training.Evaluated{{Name: "relsim", Kind: "trained", Path: o.out}}
+	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.out}}
 	if config.Captions == training.Literal {
-		models[0] = training.Evaluated{Name: literalTwin, Kind: "baseline", Path: o.out}
+		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.out}
 	} else if o.data == training.ScenesName && !o.noTwin {
 		twin := config
 		twin.Captions = training.Literal
-		run.Out = filepath.Join(o.out, literalTwin)
-		if _, err := training.Run(ctx, twin, run, data, show.observer(literalTwin)); err != nil {
+		run.Out = filepath.Join(o.out, training.LiteralTwin)
+		if _, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin)); err != nil {
 			return err
 		}
-		models = append(models, training.Evaluated{Name: literalTwin, Kind: "baseline", Path: run.Out})
+		models = append(models, training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: run.Out})
 	}
 	if o.noReport {
 		fmt.Fprintf(stdout, "%s\n", summary.Checkpoint)

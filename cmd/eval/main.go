@@ -1,0 +1,251 @@
+// Command eval evaluates trained models against measures of appearance, and writes a report:
+//
+//	eval --checkpoint runs/scenes
+//	eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
+//
+// The checkpoint is a run folder (its best checkpoint is taken) or a checkpoint folder. The gallery is the test split of
+// the embedded benchmark, or the validation rows that the run was trained with, unless --data names another. The control
+// that `train --data scenes` trains beside the model is compared without being asked for. `eval --help` lists the flags.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"relsim/checkpoints"
+	"relsim/report"
+	"relsim/retrieval"
+	"relsim/scenes"
+	"relsim/training"
+)
+
+const usageText = `eval: evaluate trained models of relational visual similarity, write a report
+
+  eval --checkpoint runs/scenes
+  eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
+
+  --checkpoint DIR     run folder (its best checkpoint) or checkpoint folder
+  --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name
+  --no-twin            leave out the control on literal captions in DIR/literal-twin
+  --data scenes|FILE   what to evaluate on (what the model was trained with: its test split or validation rows)
+  --images DIR         folder of the pictures of --data FILE
+  --queries N          queries, drawn by --seed (all)
+  --resamples N        of the bootstrap that gives the intervals (1000)
+  --seed N             of queries, intervals and examples (1)
+  --out DIR            where the report goes (the run folder's report/)
+  --no-report          print only
+  --threads N          (all cores)
+  --json               print one JSON object: what report/metrics.json holds
+  --quiet              no progress
+
+One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
+`
+
+// errUsage marks errors of the command line: exit status 2.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the command. It returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout)
+	if err == nil {
+		err = o.evaluate(ctx, args, stdout, stderr)
+	}
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+		fmt.Fprintf(stderr, "eval: %s\nRun 'eval --help' for the flags.\n", text)
+		return 2
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "eval: interrupted")
+		return 130
+	}
+	fmt.Fprintf(stderr, "eval: %v\n", err)
+	return 1
+}
+
+// options are the flags.
+type options struct {
+	checkpoint   string
+	compare      []string
+	noTwin       bool
+	data, images string
+	out          string
+	noReport     bool
+	threads      int
+	json, quiet  bool
+	retrieval    retrieval.Config
+}
+
+// parse reads the flags. It returns flag.ErrHelp when the help was asked for and printed.
+func parse(args []string, stdout io.Writer) (*options, error) {
+	o := &options{retrieval: retrieval.Default()}
+	fs := flag.NewFlagSet("eval", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&o.checkpoint, "checkpoint", "", "")
+	fs.Func("compare", "", func(s string) error { o.compare = append(o.compare, s); return nil })
+	fs.BoolVar(&o.noTwin, "no-twin", false, "")
+	fs.StringVar(&o.data, "data", "", "")
+	fs.StringVar(&o.images, "images", "", "")
+	fs.IntVar(&o.retrieval.Queries, "queries", 0, "")
+	fs.IntVar(&o.retrieval.Resamples, "resamples", o.retrieval.Resamples, "")
+	fs.Uint64Var(&o.retrieval.Seed, "seed", o.retrieval.Seed, "")
+	fs.StringVar(&o.out, "out", "", "")
+	fs.BoolVar(&o.noReport, "no-report", false, "")
+	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "")
+	fs.BoolVar(&o.json, "json", false, "")
+	fs.BoolVar(&o.quiet, "quiet", false, "")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(stdout, usageText)
+			return nil, flag.ErrHelp
+		}
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	switch {
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+	case o.checkpoint == "":
+		return nil, fmt.Errorf("%w: --checkpoint is missing", errUsage)
+	case o.threads < 1 || o.threads > 1024:
+		return nil, fmt.Errorf("%w: --threads is %d: want 1 to 1024", errUsage, o.threads)
+	case o.data != "" && o.data != training.ScenesName && o.images == "":
+		return nil, fmt.Errorf("%w: --data %s: --images is missing", errUsage, o.data)
+	case o.images != "" && (o.data == "" || o.data == training.ScenesName):
+		return nil, fmt.Errorf("%w: --images goes with --data FILE", errUsage)
+	}
+	o.retrieval.Workers = o.threads
+	if err := o.retrieval.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return o, nil
+}
+
+// evaluate does what the flags ask for.
+func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	began := time.Now()
+	models, source, err := o.models()
+	if err != nil {
+		return err
+	}
+	var last time.Time
+	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
+		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
+		Progress: func(done float64) {
+			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
+				if !last.IsZero() {
+					fmt.Fprintf(stderr, "evaluate: %.0f %%\n", 100*done)
+				}
+				last = now
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	folder := o.out
+	if folder == "" {
+		folder = filepath.Join(runFolder(o.checkpoint), "report")
+	}
+	if !o.noReport {
+		command := "eval " + strings.Join(args, " ")
+		if err := report.Write(folder, report.FromEvaluation(evaluation, command, time.Since(began))); err != nil {
+			return err
+		}
+	}
+	if o.json {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", " ")
+		return encoder.Encode(evaluation.Result)
+	}
+	fmt.Fprint(stdout, evaluation.Table())
+	if !o.noReport {
+		fmt.Fprintf(stdout, "\n%s\n", filepath.Join(folder, "index.html"))
+	}
+	return nil
+}
+
+// models lists the models to compare, the main one first, and the data to compare them on.
+func (o *options) models() ([]training.Evaluated, training.Source, error) {
+	main, err := training.Open(o.checkpoint, 1)
+	if err != nil {
+		return nil, training.Source{}, err
+	}
+	main.Close()
+	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.checkpoint}}
+	if main.Config().Captions == training.Literal {
+		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.checkpoint}
+	} else if twin := filepath.Join(runFolder(o.checkpoint), training.LiteralTwin); !o.noTwin {
+		if _, err := checkpoints.Resolve(twin); err == nil {
+			models = append(models, training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: twin})
+		}
+	}
+	for _, text := range o.compare {
+		name, path, named := strings.Cut(text, "=")
+		if !named {
+			path = text
+		}
+		other, err := training.Open(path, 1)
+		if err != nil {
+			return nil, training.Source{}, err
+		}
+		other.Close()
+		m := training.Evaluated{Name: name, Kind: retrieval.Trained, Path: path}
+		literal := other.Config().Captions == training.Literal
+		if literal {
+			m.Kind = retrieval.Baseline
+		}
+		if !named {
+			m.Name = filepath.Base(filepath.Clean(path))
+			if literal {
+				m.Name = training.LiteralTwin
+			}
+		}
+		for i, have := range models { // an explicit model wins over the twin found beside
+			if have.Name == m.Name && i > 0 && m.Name == training.LiteralTwin {
+				models = append(models[:i], models[i+1:]...)
+				break
+			}
+		}
+		models = append(models, m)
+	}
+	source := main.Source()
+	switch {
+	case o.data == training.ScenesName:
+		if source == nil || source.Scenes == nil { // a model of something else, tried on the benchmark
+			c := scenes.Default()
+			source = &training.Source{Data: o.data, Scenes: &c}
+		}
+	case o.data != "":
+		source = &training.Source{Data: o.data, Images: o.images, Val: o.data}
+	case source == nil:
+		return nil, training.Source{}, fmt.Errorf("%w: the checkpoint does not say what it was trained on: --data is missing", errUsage)
+	}
+	return models, *source, nil
+}
+
+// runFolder returns the run that a checkpoint folder belongs to, or the path itself if it is a run.
+func runFolder(path string) string {
+	if filepath.Base(filepath.Dir(filepath.Clean(path))) == "checkpoints" {
+		return filepath.Dir(filepath.Dir(filepath.Clean(path)))
+	}
+	return path
+}
