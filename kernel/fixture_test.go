@@ -1,0 +1,262 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// fixtureTensor is one float32 tensor of a safetensors file.
+type fixtureTensor struct {
+	shape []int
+	data  []float32
+}
+
+// cols is the size of the last axis.
+func (x fixtureTensor) cols() int { return x.shape[len(x.shape)-1] }
+
+// readFixture reads the float32 tensors of testdata/name.
+func readFixture(t *testing.T, name string) map[string]fixtureTensor {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := binary.LittleEndian.Uint64(raw)
+	var header map[string]struct {
+		DType   string
+		Shape   []int
+		Offsets [2]int `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(raw[8:8+n], &header); err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string]fixtureTensor{}
+	for name, h := range header {
+		if h.DType != "F32" {
+			continue
+		}
+		b := raw[8+n:][h.Offsets[0]:h.Offsets[1]]
+		x := fixtureTensor{h.Shape, make([]float32, len(b)/4)}
+		for i := range x.data {
+			x.data[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+		}
+		tensors[name] = x
+	}
+	return tensors
+}
+
+// byRow compares each row relative to its largest value.
+func byRow(t *testing.T, what string, got []float32, want fixtureTensor) {
+	t.Helper()
+	cols := 1
+	if len(want.shape) > 0 {
+		cols = want.cols()
+	}
+	for r := 0; r < len(want.data); r += cols {
+		row := want.data[r : r+cols]
+		size := 0.0
+		for _, v := range row {
+			size = max(size, math.Abs(float64(v)))
+		}
+		for c, v := range row {
+			if d := math.Abs(float64(got[r+c]) - float64(v)); !(d <= 1e-5*size+1e-7) {
+				t.Errorf("%s: row %d, column %d: %v, want %v (the row's largest is %v)", what, r/cols, c, got[r+c], v, size)
+				return
+			}
+		}
+	}
+}
+
+func TestPrimitives(t *testing.T) {
+	f := readFixture(t, "primitives/golden.safetensors")
+	pool := NewPool(2)
+	defer pool.Close()
+	eachTier(t, func(t *testing.T) {
+		for name, kind := range map[string]GELUKind{"gelu_erf": GELUErf, "gelu_tanh": GELUTanh, "quick_gelu": GELUQuick} {
+			x := f["in."+name+".0"].data
+			y, dx := make([]float32, len(x)), make([]float32, len(x))
+			GELU(pool, kind, y, x)
+			GELUGrad(pool, kind, dx, x, f[name+".cotangent"].data)
+			// Element by element: the arguments go up to 1000.
+			nearAll(t, name, y, wide(f[name+".out"].data), 1e-6, 1e-6)
+			nearAll(t, name+" gradient", dx, wide(f[name+".grad0"].data), 5e-6, 1e-6)
+		}
+		for _, eps := range []string{"1e-05", "1e-06", "1e-12"} {
+			name := "layer_norm.eps" + eps
+			x, gain, bias := f["in."+name+".0"], f["in."+name+".1"].data, f["in."+name+".2"].data
+			e, err := strconv.ParseFloat(eps, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cols := x.cols()
+			rows := len(x.data) / cols
+			y, dx := make([]float32, rows*cols), make([]float32, rows*cols)
+			dgain, dbias := make([]float32, cols), make([]float32, cols)
+			LayerNorm(pool, y, x.data, gain, bias, rows, cols, float32(e))
+			LayerNormGrad(pool, dx, dgain, dbias, f[name+".cotangent"].data, x.data, gain, rows, cols, float32(e))
+			byRow(t, name, y, f[name+".out"])
+			byRow(t, name+" dx", dx, f[name+".grad0"])
+			byRow(t, name+" dgain", dgain, f[name+".grad1"])
+			byRow(t, name+" dbias", dbias, f[name+".grad2"])
+		}
+		{
+			const name = "l2_normalize.eps1e-12"
+			x := f["in."+name+".0"]
+			cols := x.cols()
+			rows := len(x.data) / cols
+			y, dx := make([]float32, rows*cols), make([]float32, rows*cols)
+			L2Normalize(pool, y, x.data, rows, cols, 1e-12)
+			L2NormalizeGrad(pool, dx, f[name+".cotangent"].data, x.data, rows, cols, 1e-12)
+			byRow(t, name, y, f[name+".out"])
+			byRow(t, name+" dx", dx, f[name+".grad0"])
+		}
+		{
+			x := f["in.softmax.0"]
+			cols := x.cols()
+			rows := len(x.data) / cols
+			y, dx := make([]float32, rows*cols), make([]float32, rows*cols)
+			Softmax(pool, y, x.data, rows, cols)
+			SoftmaxGrad(pool, dx, f["softmax.cotangent"].data, y, rows, cols)
+			byRow(t, "softmax", y, f["softmax.out"])
+			nearAll(t, "softmax gradient", dx, wide(f["softmax.grad0"].data), 2e-7, 1e-5)
+		}
+		{
+			x := f["in.cross_entropy.0"]
+			cols := x.cols()
+			rows := len(x.data) / cols
+			targets := make([]float32, rows*cols)
+			for r := range rows {
+				targets[r*cols+r] = 1
+			}
+			loss, dx := make([]float32, rows), make([]float32, rows*cols)
+			CrossEntropy(pool, loss, x.data, targets, rows, cols)
+			mean := float32(Sum(pool, loss) / float64(rows))
+			byRow(t, "cross_entropy", []float32{mean}, f["cross_entropy.out"])
+			CrossEntropyGrad(pool, dx, x.data, targets, f["cross_entropy.cotangent"].data[0]/float32(rows), rows, cols)
+			byRow(t, "cross_entropy gradient", dx, f["cross_entropy.grad0"])
+		}
+	})
+}
+
+func wide(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
+func TestAdamWTrace(t *testing.T) {
+	f := readFixture(t, "adamw/golden.safetensors")
+	model := readFixture(t, "adamw/model.safetensors")
+	eachTier(t, func(t *testing.T) {
+		for name, first := range model {
+			n := len(first.data)
+			w := append([]float32(nil), first.data...)
+			m, v := make([]float32, n), make([]float32, n)
+			beta1, beta2 := 1.0, 1.0
+			for step := range len(f["lr"].data) {
+				beta1, beta2 = beta1*0.9, beta2*0.999
+				AdamW(nil, w, f["clipped_grad."+name].data[step*n:(step+1)*n], m, v, AdamWStep{
+					LR: float64(f["lr"].data[step]), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01,
+					Correction1: 1 - beta1, Correction2: 1 - beta2, GradScale: 1,
+				})
+				// Each step moves a weight by about 0.01.
+				nearAll(t, fmt.Sprintf("%s after step %d", name, step+1), w, wide(f["param."+name].data[step*n:(step+1)*n]), 3e-7, 0)
+			}
+			nearAll(t, name+" m", m, wide(f["final_exp_avg."+name].data), 1e-7, 1e-6)
+			nearAll(t, name+" v", v, wide(f["final_exp_avg_sq."+name].data), 1e-10, 2e-6)
+		}
+	})
+}
+
+// picture is an 8-bit RGB picture.
+type picture struct {
+	w, h int
+	pix  []byte
+}
+
+func readPNG(t *testing.T, name string) picture {
+	t.Helper()
+	r, err := os.Open(filepath.Join("testdata", "resize", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	im, err := png.Decode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := im.Bounds()
+	p := picture{b.Dx(), b.Dy(), nil}
+	for y := range p.h {
+		for x := range p.w {
+			switch im := im.(type) {
+			case *image.RGBA:
+				c := im.RGBAAt(x, y)
+				p.pix = append(p.pix, c.R, c.G, c.B)
+			case *image.NRGBA:
+				c := im.NRGBAAt(x, y)
+				p.pix = append(p.pix, c.R, c.G, c.B)
+			default:
+				t.Fatalf("%s: %T", name, im)
+			}
+		}
+	}
+	return p
+}
+
+func (p picture) crop(w, h int) picture {
+	left, top := (p.w-w)/2, (p.h-h)/2
+	q := picture{w, h, nil}
+	for y := range h {
+		q.pix = append(q.pix, p.pix[3*((top+y)*p.w+left):][:3*w]...)
+	}
+	return q
+}
+
+func (p picture) resize(w, h int, f Filter) picture {
+	q := picture{w, h, make([]byte, 3*w*h)}
+	ResizeRGB(q.pix, w, h, p.pix, p.w, p.h, f)
+	return q
+}
+
+func TestResizeRGB(t *testing.T) {
+	shortest := func(p picture, side int) picture {
+		w, h := side, side*p.h/p.w
+		if p.h < p.w {
+			w, h = side*p.w/p.h, side
+		}
+		return p.resize(w, h, Bicubic).crop(224, 224)
+	}
+	tests := []struct {
+		file, golden string
+		make         func(p picture) picture
+	}{
+		{"rgb_square_small.png", "relsim448", func(p picture) picture { return p.resize(448, 448, Lanczos) }},
+		{"rgb_wide.png", "relsim448", func(p picture) picture { s := min(p.w, p.h); return p.crop(s, s).resize(448, 448, Lanczos) }},
+		{"rgb_wide.png", "clip224", func(p picture) picture { return shortest(p, 224) }},
+		{"rgb_wide.png", "dinov2224", func(p picture) picture { return shortest(p, 256) }},
+		{"rgb_large.png", "clip224", func(p picture) picture { return shortest(p, 224) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file+"/"+tt.golden, func(t *testing.T) {
+			eachTier(t, func(t *testing.T) {
+				got, want := tt.make(readPNG(t, tt.file)), readPNG(t, tt.file+"."+tt.golden+".png")
+				for i, v := range want.pix {
+					if got.pix[i] != v {
+						t.Fatalf("pixel (%d, %d), channel %d: %d, want %d", i/3%want.w, i/3/want.w, i%3, got.pix[i], v)
+					}
+				}
+			})
+		})
+	}
+}
