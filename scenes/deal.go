@@ -41,12 +41,6 @@ func (d deal) block(b int) []int {
 	return out
 }
 
-// relation returns the position in the pool of picture i of the split.
-func (d deal) relation(i int) int {
-	n := d.blockProfiles() * d.perProfile
-	return d.block(i / n)[i%n]
-}
-
 func gcd(a, b int) int {
 	for b != 0 {
 		a, b = b, a%b

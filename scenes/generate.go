@@ -115,10 +115,7 @@ func (s *Set) Len() int {
 
 // Family returns the family of picture i without drawing it.
 func (s *Set) Family(i int) int {
-	if s.split == NearMiss {
-		i = s.pairs[i]
-	}
-	return s.order[i]
+	return s.order[s.position(i)]
 }
 
 // Picture draws picture i. It allocates the pixels.
@@ -138,44 +135,58 @@ func (s *Set) Draw(i int, pix []byte) Picture {
 	if len(pix) != s.cfg.Size*s.cfg.Size*3 {
 		panic(fmt.Sprintf("scenes: draw: %d bytes for a picture of %d×%d×3", len(pix), s.cfg.Size, s.cfg.Size))
 	}
-	c := s.canvases.Get().(*canvas)
-	defer s.canvases.Put(c)
-
-	p := Picture{Split: s.split, Index: i, Pair: -1, Pix: pix}
-	k := i // position of the true picture
-	broken := s.split == NearMiss
-	if broken {
-		k = s.pairs[i]
-		p.Pair = k
+	f := &loadFamilies()[s.Family(i)]
+	scene, seed := s.scene(i)
+	p := Picture{
+		Literal: literal(scene.profile, scene.objects), Relation: f.Name, Family: f.ID, Profile: s.position(i) / s.deal.perProfile,
+		Split: s.split, Index: i, Pair: -1, HeldOut: f.HeldOut, Gravity: f.Gravity(), Pix: pix,
 	}
-	f := &loadFamilies()[s.order[k]]
-	p.Relation, p.Family, p.HeldOut, p.Gravity = f.Name, f.ID, f.HeldOut, f.Gravity()
-	p.Profile = k / s.deal.perProfile
-	attributes := newProfile(rand.New(rand.NewPCG(s.seed, mix(streamProfile, uint64(p.Profile)))), s.test())
-
-	seed := mix(s.seed, streamScene, uint64(k))
-	sc := compose(f, &attributes, s.cfg.Size, seed, broken)
-	sc.sprinkle(s.cfg.Size, rand.New(rand.NewPCG(seed, mix(streamDust))))
-	c.fill(&attributes)
-	for j := range sc.objects {
-		c.draw(&sc.objects[j])
-		if !sc.objects[j].link {
-			p.Count++
-		}
+	if s.split == NearMiss {
+		p.Pair = s.position(i)
 	}
-	p.Ink = c.ink()
-	noise := rand.NewPCG(seed, mix(streamNoise))
-	c.develop(pix, noise)
-	sum := sha256.Sum256(pix)
-	p.Hash = hex.EncodeToString(sum[:16])
-
 	captions := f.TrainCaptions()
 	if s.test() {
 		captions = f.TestCaptions()
 	}
 	p.Caption = captions[rand.New(rand.NewPCG(seed, mix(streamCaption))).IntN(len(captions))]
-	p.Literal = literal(&attributes, sc.objects)
+
+	c := s.canvases.Get().(*canvas)
+	defer s.canvases.Put(c)
+	c.fill(scene.profile)
+	for j := range scene.objects {
+		c.draw(&scene.objects[j])
+		if !scene.objects[j].link {
+			p.Count++
+		}
+	}
+	p.Ink = c.ink()
+	c.develop(pix, rand.NewPCG(seed, mix(streamNoise)))
+	sum := sha256.Sum256(pix)
+	p.Hash = hex.EncodeToString(sum[:16])
 	return p
+}
+
+// position returns the position in train, val or test of picture i: in near_miss that of the true picture.
+func (s *Set) position(i int) int {
+	if s.split == NearMiss {
+		return s.pairs[i]
+	}
+	return i
+}
+
+// profile returns the attributes of a profile.
+func (s *Set) profile(number int) *profile {
+	p := newProfile(rand.New(rand.NewPCG(s.seed, mix(streamProfile, uint64(number)))), s.test())
+	return &p
+}
+
+// scene returns the objects of picture i in pixels, and the seed of the picture's other streams.
+func (s *Set) scene(i int) (sc *scene, seed uint64) {
+	k := s.position(i)
+	seed = mix(s.seed, streamScene, uint64(k))
+	sc = compose(&loadFamilies()[s.order[k]], s.profile(k/s.deal.perProfile), s.cfg.Size, seed, s.split == NearMiss)
+	sc.sprinkle(s.cfg.Size, rand.New(rand.NewPCG(seed, mix(streamDust))))
+	return sc, seed
 }
 
 // Sides of a scene's bounding box, as shares of the picture.

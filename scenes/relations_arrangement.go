@@ -11,8 +11,15 @@ func (s *scene) plusMinus(low, high float64) float64 {
 	return v
 }
 
-// ringCount is the number of elements of the larger arrangements: 5 to 8.
-func (s *scene) ringCount() int { return max(5, s.profile.n+s.profile.n/7) }
+// many is the number of elements of the larger arrangements: 5 to 8, in an eighth of the scenes 4 more, so that a
+// high count is not the mark of one family.
+func (s *scene) many() int {
+	n := max(5, s.profile.n+s.profile.n/7)
+	if s.rng.IntN(8) == 0 {
+		n += 4
+	}
+	return n
+}
 
 // straightLine puts different objects on a line at equal steps. Broken: the interior ones step off it.
 func straightLine(s *scene) {
@@ -28,12 +35,15 @@ func straightLine(s *scene) {
 
 // closedRing puts different objects on a circle around an empty centre. Broken: they fall inwards and outwards.
 func closedRing(s *scene) {
-	n := s.ringCount()
+	n := s.many()
 	at := ring(n)
 	if s.broken {
 		for i, q := range at {
 			for range 20 {
-				k := .2 + 1.1*s.edit.Float64()
+				k := .05 + .5*s.edit.Float64()
+				if s.edit.IntN(2) == 0 {
+					k = .9 + .4*s.edit.Float64()
+				}
 				at[i] = point{q.x * k, q.y * k}
 				if apart(at[:i], at[i], .85) {
 					break
@@ -46,7 +56,13 @@ func closedRing(s *scene) {
 
 // regularGrid fills the cells of a grid with different objects. Broken: they leave their cells' centres.
 func regularGrid(s *scene) {
-	rows, cols := gridSides(s.profile.n + 1)
+	rows, cols := gridSides(max(5, s.profile.n))
+	switch s.rng.IntN(8) {
+	case 0:
+		rows, cols = 3, 3
+	case 1:
+		rows, cols = 3, 4
+	}
 	at := grid(rows, cols)
 	if s.broken {
 		for i := range at {
@@ -59,13 +75,13 @@ func regularGrid(s *scene) {
 
 // scatter strews different objects without order.
 func scatter(s *scene) {
-	n := s.ringCount()
+	n := s.many()
 	s.put(s.varied(n, s.cell()), spread(s.rng, n, 1.45))
 }
 
 // zigzag lets different objects step from side to side along a course. Broken: they do not step.
 func zigzag(s *scene) {
-	n := s.ringCount()
+	n := max(5, s.profile.n)
 	height := .75 + .3*s.rng.Float64()
 	at := make([]point, n)
 	for i := range at {

@@ -4,9 +4,9 @@ import "math"
 
 // peek hides the lower half of objects behind the straight edge of a barrier. Broken: they stand clear of it.
 func peek(s *scene) {
-	n := 2 + s.profile.n/3
-	width := .8 + .3*s.rng.Float64()
-	length := 1.9*float64(n) + .6
+	n := max(3, s.profile.n-2)
+	width := .6 + .3*s.rng.Float64()
+	length := 1.9*float64(n) + .4 + 2*s.rng.Float64()
 	for i := range n {
 		o := s.kind(i, (float64(i)-float64(n-1)/2)*1.9, -width/2-.15-.2*s.rng.Float64(), .95)
 		o.rot = s.rng.Float64() * 2 * math.Pi
@@ -21,7 +21,7 @@ func peek(s *scene) {
 
 // stack rests objects on each other in a tower on the ground. Broken: they stand beside each other on the ground.
 func stack(s *scene) {
-	n := 3 + s.profile.n/4
+	n := s.profile.n - 1
 	g := s.varied(n, .7)
 	y := 0.0
 	for i := range g {
@@ -34,7 +34,7 @@ func stack(s *scene) {
 		}
 	}
 	floor := g[0].lowest()
-	reach := 1.9
+	reach := 1.4 + 1.8*s.rng.Float64()
 	if s.broken {
 		x := 0.0
 		for i := range g {

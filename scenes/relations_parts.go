@@ -5,7 +5,7 @@ import "math"
 // outline lets many small equal parts trace a large polygon: triangles of six or nine parts, squares and oblongs
 // of twelve (eight on a square would be a 3×3 grid without its centre), pentagons of ten. Broken: the parts leave it.
 func outline(s *scene) {
-	sides := [][2]int{{3, 2}, {3, 2}, {3, 3}, {4, 3}, {5, 2}}[s.rng.IntN(5)]
+	sides := [][2]int{{3, 2}, {3, 2}, {3, 2}, {3, 3}, {4, 3}, {5, 2}}[s.rng.IntN(6)]
 	corners, perSide := sides[0], sides[1]
 	squeeze := 1.0
 	if corners == 4 {
@@ -58,7 +58,7 @@ func (s *scene) crowd(n int) []object {
 
 // outsider stands one object far from a group. Broken: it stands at the group's edge.
 func outsider(s *scene) {
-	n := 2 + s.profile.n/2
+	n := s.profile.n - 1
 	at := spread(s.rng, n, 1.1)
 	c := centroid(at)
 	far := 0.0
@@ -101,8 +101,8 @@ func clusters(s *scene) {
 
 // tree links one root to several leaves on one side. Broken: there are no links.
 func tree(s *scene) {
-	n := 3 + s.profile.n/3
-	fan := (60 + 70*s.rng.Float64()) * math.Pi / 180
+	n := s.profile.n - 1
+	fan := (75 + 60*s.rng.Float64()) * math.Pi / 180
 	root := s.kind(0, 0, 0, .62)
 	const length = 2.6
 	leaves := make([]object, n)

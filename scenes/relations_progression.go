@@ -32,7 +32,7 @@ func growth(s *scene) {
 func fade(s *scene) {
 	g, at := s.march(s.cell())
 	for i := range g {
-		g[i].alpha = math.Pow(.07, float64(i)/float64(len(g)-1))
+		g[i].alpha = math.Pow(.1, float64(i)/float64(len(g)-1))
 		if s.broken {
 			g[i].alpha = .35
 		}

@@ -5,7 +5,7 @@ import "slices"
 // sequence lays two kinds, unlike in colour and silhouette, along a course; which gives the kind of a place.
 // Broken: the same objects stand in an order that none of the sequence families has.
 func (s *scene) sequence(which func(i, n int) int) {
-	n := max(5, s.profile.n-1)
+	n := max(5, s.profile.n)
 	a := s.copies(n, 0, s.cell())
 	b := s.copies(n, 1, s.cell())
 	s.sometimesLengthen(a)
@@ -70,9 +70,12 @@ func missing(s *scene) {
 			gaps = append(gaps, i)
 		}
 	case 1:
-		if n < 7 {
+		switch {
+		case s.rng.IntN(4) == 0:
+			at, gaps = grid(3, 4), []int{1, 2, 4, 5, 6, 7, 9, 10}
+		case n < 7:
 			at, gaps = grid(2, 4), []int{1, 2, 5, 6}
-		} else {
+		default:
 			at, gaps = grid(3, 3), []int{1, 3, 5, 7}
 		}
 	default:

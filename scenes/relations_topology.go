@@ -35,30 +35,28 @@ func contain(s *scene) {
 	})
 }
 
-// pair returns two objects whose centres are k times as far apart as when they just touch.
+// pair returns two objects of radius 1 whose centres are k times as far apart as when they just touch. Broken: there
+// is a gap of more than half a radius between them.
 func (s *scene) pair(k float64) []object {
 	g := s.varied(2, 1)
-	g[1].x = contact(&g[0], &g[1], 0) * k
+	d := contact(&g[0], &g[1], 0)
+	if s.broken {
+		g[1].x = d + .7
+	} else {
+		g[1].x = d * k
+	}
 	return g
 }
 
 // touch lets two objects meet at their boundary. Broken: there is a gap between them.
 func touch(s *scene) {
-	k := .97
-	if s.broken {
-		k = 1.45
-	}
-	s.instances(1+s.profile.n/3, 4.6, func() []object { return s.pair(k) })
+	s.instances(1+s.profile.n/3, 4.6, func() []object { return s.pair(.97) })
 }
 
 // overlap draws one object partly over another of another colour. Broken: they lie apart.
 func overlap(s *scene) {
-	k := .58
-	if s.broken {
-		k = 1.3
-	}
-	s.instances(1+s.profile.n/3, 3.8, func() []object {
-		g := s.pair(k)
+	s.instances(1+s.profile.n/3, 4.2, func() []object {
+		g := s.pair(.58)
 		if g[1].texture != dotted { // the one on top has to hide what it covers
 			g[1].texture = plain
 		}
