@@ -32,7 +32,8 @@ func (s AttentionShape) check(op string, o, lse, qkv, keyMask []float32) {
 //	o[i,c] = Σ_j exp(s[i,j] - lse[i])·v[j,c]
 //
 // where j runs over the keys that token i sees: those with keyMask[b,j] ≠ 0, and with
-// Causal j ≤ i. A token that sees no key has o = 0 and lse = -Inf.
+// Causal j ≤ i. A token that sees no key has o = 0 and lse = -Inf. The k and v of
+// keys that are not seen have to be finite all the same.
 //
 // qkv is (Batch·Tokens, 3·Heads·HeadDim), a row holding q, k and v, each by head;
 // keyMask is (Batch, Tokens) or nil; o is (Batch·Tokens, Heads·HeadDim); lse is
@@ -41,93 +42,225 @@ func (s AttentionShape) check(op string, o, lse, qkv, keyMask []float32) {
 // Source: Vaswani et al., arXiv:1706.03762, eq. 1; Dao et al., arXiv:2205.14135.
 func Attention(p *Pool, o, lse, qkv, keyMask []float32, s AttentionShape) {
 	s.check("Attention", o, lse, qkv, keyMask)
-	T, H, d := s.Tokens, s.Heads, s.HeadDim
-	D := H * d
-	scale := 1 / math.Sqrt(float64(d))
-	p.Run(s.Batch*H, func(bh int) {
-		b, h := bh/H, bh%H
-		row := func(t int) int { return (b*T+t)*3*D + h*d }
-		w := make([]float64, T)
-		for i := range T {
-			q := qkv[row(i):][:d]
-			top := math.Inf(-1)
-			for j := range T {
-				w[j] = math.Inf(-1)
-				if s.Causal && j > i || keyMask != nil && keyMask[b*T+j] == 0 {
-					continue
-				}
-				w[j] = dot64(q, qkv[row(j)+D:][:d]) * scale
-				top = math.Max(top, w[j])
-			}
-			out := o[(b*T+i)*D+h*d:][:d]
-			clear(out)
-			if math.IsInf(top, -1) {
-				lse[bh*T+i] = float32(top)
-				continue
-			}
-			sum := 0.0
-			for j := range w {
-				w[j] = math.Exp(w[j] - top)
-				sum += w[j]
-			}
-			lse[bh*T+i] = float32(top + math.Log(sum))
-			for j := range w {
-				if w[j] != 0 {
-					for c, v := range qkv[row(j)+2*D:][:d] {
-						out[c] += float32(w[j] / sum * float64(v))
-					}
-				}
-			}
-		}
-	})
+	a := attentionJobs.get()
+	*a = attentionJob{AttentionShape: s, o: o, lse: lse, qkv: qkv, keyMask: keyMask}
+	a.run(p)
 }
 
-// AttentionGrad is the gradient of [Attention] with respect to qkv. do is the
-// gradient of o; o and lse are the forward pass's results. dqkv is overwritten.
+// AttentionGrad is the gradient of [Attention] with respect to qkv, for each picture
+// and head, with p[i,j] = exp(s[i,j] - lse[i]) recomputed:
+//
+//	dv[j,c] = Σ_i p[i,j]·do[i,c]
+//	ds[i,j] = p[i,j]·(Σ_c do[i,c]·v[j,c] - Σ_c do[i,c]·o[i,c]) / √HeadDim
+//	dq[i,c] = Σ_j ds[i,j]·k[j,c]
+//	dk[j,c] = Σ_i ds[i,j]·q[i,c]
+//
+// do (Batch·Tokens, Heads·HeadDim) is the gradient of o; o and lse are the results of
+// the forward pass. dqkv has the layout of qkv and is overwritten.
+//
+// Source: Dao et al., arXiv:2205.14135, appendix B.2.
 func AttentionGrad(p *Pool, dqkv, do, o, lse, qkv, keyMask []float32, s AttentionShape) {
 	s.check("AttentionGrad", o, lse, qkv, keyMask)
 	checkLen("AttentionGrad", "do", do, len(o))
 	checkLen("AttentionGrad", "dqkv", dqkv, len(qkv))
-	T, H, d := s.Tokens, s.Heads, s.HeadDim
-	D := H * d
-	scale := 1 / math.Sqrt(float64(d))
-	p.Run(s.Batch*H, func(bh int) {
-		b, h := bh/H, bh%H
-		row := func(t int) int { return (b*T+t)*3*D + h*d }
-		for i := range T {
-			for part := range 3 {
-				clear(dqkv[row(i)+part*D:][:d])
-			}
-		}
-		for i := range T {
-			if math.IsInf(float64(lse[bh*T+i]), -1) {
-				continue
-			}
-			at := (b*T+i)*D + h*d
-			delta := dot64(o[at:][:d], do[at:][:d])
-			q, dq := qkv[row(i):][:d], dqkv[row(i):][:d]
-			for j := range T {
-				if s.Causal && j > i || keyMask != nil && keyMask[b*T+j] == 0 {
-					continue
-				}
-				k, v := qkv[row(j)+D:][:d], qkv[row(j)+2*D:][:d]
-				prob := math.Exp(dot64(q, k)*scale - float64(lse[bh*T+i]))
-				ds := float32(prob * (dot64(do[at:][:d], v) - delta) * scale)
-				dk, dv := dqkv[row(j)+D:][:d], dqkv[row(j)+2*D:][:d]
-				for c := range d {
-					dq[c] += ds * k[c]
-					dk[c] += ds * q[c]
-					dv[c] += float32(prob) * do[at+c]
-				}
-			}
-		}
-	})
+	a := attentionJobs.get()
+	*a = attentionJob{AttentionShape: s, o: o, lse: lse, qkv: qkv, keyMask: keyMask, do: do, dqkv: dqkv}
+	a.run(p)
 }
 
-func dot64(a, b []float32) float64 {
-	s := 0.0
-	for i, v := range a {
-		s += float64(v) * float64(b[i])
+const (
+	attentionBlock     = 1 << 16 // most scores held at once
+	attentionGradBlock = 3 << 14 // the same in the backward pass, which holds two per pair
+)
+
+// attentionJob is one call; its items are the pairs of picture and head.
+type attentionJob struct {
+	AttentionShape
+	o, lse, qkv, keyMask []float32
+	do, dqkv             []float32 // nil in the forward pass
+	micro                *microKernel
+}
+
+// attentionWork is the scratch memory of one item.
+type attentionWork struct {
+	t           tile
+	keys, vals  []float32 // k and v transposed, in panels
+	scores, dps []float32 // a block of scores, then probabilities, and its gradient
+}
+
+var (
+	attentionJobs  freelist[attentionJob]
+	attentionWorks freelist[attentionWork]
+)
+
+func (a *attentionJob) run(p *Pool) {
+	a.micro = microKernels.get()
+	p.run(a.Batch*a.Heads, a)
+	*a = attentionJob{}
+	attentionJobs.put(a)
+}
+
+func (a *attentionJob) item(i int) {
+	if a.Tokens == 0 {
+		return
 	}
-	return s
+	w := attentionWorks.get()
+	if a.dqkv == nil {
+		a.forward(w, i/a.Heads, i%a.Heads)
+	} else {
+		a.backward(w, i/a.Heads, i%a.Heads)
+	}
+	w.t = tile{}
+	attentionWorks.put(w)
+}
+
+// scoreRow returns the distance of two rows of scores. A multiple of a large power
+// of two would bring them all into the same cache sets.
+func (a *attentionJob) scoreRow() int {
+	n := (a.Tokens + 15) &^ 15
+	if n%256 == 0 {
+		n += 16
+	}
+	return n
+}
+
+// product computes C = A·B, or C += A·B, for A (m, k) and B (k, n) at any distances
+// in floats. If packed is not zero, B is the first n of packed columns in the panels
+// that [microKernel.packAllT] makes.
+func (w *attentionWork) product(u *microKernel, m, n, k int, a []float32, aRow, aStep int, b []float32, bStep, packed int, c []float32, cRow int, accumulate bool) {
+	if m == 0 {
+		return
+	}
+	t := &w.t
+	t.aRow, t.aStep, t.aSeg, t.aNext = aRow*wordSize, aStep*wordSize, 0, u.mr*aRow*wordSize
+	t.kc, t.segs = k, 1
+	t.bStep, t.bSeg = bStep*wordSize, 0
+	t.cRow = cRow * wordSize
+	for i := range u.panelCount(max(n, packed)) {
+		start, width := u.panelAt(max(n, packed), i)
+		if start >= n {
+			break
+		}
+		width = min(width, n-start)
+		t.a, t.c = &a[0], &c[start]
+		if packed > 0 {
+			t.b = &b[i*u.nr*k]
+		} else {
+			t.b = &b[start]
+		}
+		t.init, t.initRow = nil, 0
+		if accumulate {
+			t.init, t.initRow = t.c, t.cRow
+		}
+		u.panel(t, m, width)
+	}
+}
+
+// packAllT packs src (n, k) transposed: for each panel of n, k rows of nr values.
+func (u *microKernel) packAllT(dst []float32, n, k int, src []float32, lds int) []float32 {
+	dst = room(dst, u.panelCount(n)*u.nr*k)
+	for i := range u.panelCount(n) {
+		start, width := u.panelAt(n, i)
+		u.packT(width, k, src[start*lds:], lds, dst[i*u.nr*k:], u.nr)
+	}
+	return dst
+}
+
+// hide replaces the scores of row i of picture b that it does not see by -Inf.
+func (a *attentionJob) hide(row []float32, b, i int) {
+	inf := float32(math.Inf(-1))
+	if a.keyMask != nil {
+		for j, m := range a.keyMask[b*a.Tokens:][:len(row)] {
+			if m == 0 {
+				row[j] = inf
+			}
+		}
+	}
+	if a.Causal {
+		row = row[i+1:]
+		for j := range row {
+			row[j] = inf
+		}
+	}
+}
+
+func (a *attentionJob) forward(w *attentionWork, b, h int) {
+	u, T, d := a.micro, a.Tokens, a.HeadDim
+	D := a.Heads * d
+	q := a.qkv[b*T*3*D+h*d:]
+	k, v := q[D:], q[2*D:]
+	o, lse := a.o[b*T*D+h*d:], a.lse[(b*a.Heads+h)*T:][:T]
+	scale := float32(1 / math.Sqrt(float64(d)))
+	ld := a.scoreRow()
+	rows := min(T, max(u.mr, attentionBlock/ld/u.mr*u.mr))
+	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
+	w.scores = room(w.scores, rows*ld)
+	for r0 := 0; r0 < T; r0 += rows {
+		r1 := min(T, r0+rows)
+		keys := T // that a row of the block may see
+		if a.Causal {
+			keys = r1
+		}
+		w.product(u, r1-r0, keys, d, q[r0*3*D:], 3*D, 1, w.keys, u.nr, T, w.scores, ld, false)
+		for i := r0; i < r1; i++ {
+			row := w.scores[(i-r0)*ld:][:keys]
+			a.hide(row, b, i)
+			top := maxRow(row) * scale
+			if math.IsInf(float64(top), -1) && sumRow(row) == math.Inf(-1) { // sees no key, and no NaN
+				clear(row)
+				lse[i] = top
+				continue
+			}
+			sum := expSumRow(row, row, scale, top)
+			lse[i] = top + float32(math.Log(float64(sum)))
+			scaleRow(row, row, 1/sum)
+		}
+		w.product(u, r1-r0, d, keys, w.scores, ld, 1, v, 3*D, 0, o[r0*D:], D, false)
+	}
+}
+
+func (a *attentionJob) backward(w *attentionWork, b, h int) {
+	u, T, d := a.micro, a.Tokens, a.HeadDim
+	D := a.Heads * d
+	at := b*T*3*D + h*d
+	q, dq := a.qkv[at:], a.dqkv[at:]
+	k, v, dk, dv := q[D:], q[2*D:], dq[D:], dq[2*D:]
+	o, do, lse := a.o[b*T*D+h*d:], a.do[b*T*D+h*d:], a.lse[(b*a.Heads+h)*T:][:T]
+	scale := float32(1 / math.Sqrt(float64(d)))
+	ld := a.scoreRow()
+	rows := min(T, max(u.mr, attentionGradBlock/ld/u.mr*u.mr))
+	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
+	w.vals = u.packAllT(w.vals, T, d, v, 3*D)
+	w.scores, w.dps = room(w.scores, rows*ld), room(w.dps, rows*ld)
+	done := 0 // rows of dk and dv that hold a part of their sum
+	for r0 := 0; r0 < T; r0 += rows {
+		r1 := min(T, r0+rows)
+		n, keys := r1-r0, T
+		if a.Causal {
+			keys = r1
+		}
+		w.product(u, n, keys, d, q[r0*3*D:], 3*D, 1, w.keys, u.nr, T, w.scores, ld, false)
+		w.product(u, n, keys, d, do[r0*D:], D, 1, w.vals, u.nr, T, w.dps, ld, false)
+		for i := r0; i < r1; i++ {
+			prob, dp := w.scores[(i-r0)*ld:][:keys], w.dps[(i-r0)*ld:][:keys]
+			if math.IsInf(float64(lse[i]), -1) { // sees no key
+				clear(prob)
+				clear(dp)
+				continue
+			}
+			a.hide(prob, b, i)
+			expSumRow(prob, prob, scale, lse[i])
+			softmaxGradRow(dp, prob, dp, scale, float32(dotRow(o[i*D:][:d], do[i*D:][:d])))
+		}
+		w.product(u, n, d, keys, w.dps, ld, 1, k, 3*D, 0, dq[r0*3*D:], 3*D, false)
+		for _, part := range [2]struct{ from, to int }{{0, done}, {done, keys}} {
+			m := part.to - part.from
+			if m == 0 {
+				continue
+			}
+			w.product(u, m, d, n, w.dps[part.from:], 1, ld, q[r0*3*D:], 3*D, 0, dk[part.from*3*D:], 3*D, part.from < done)
+			w.product(u, m, d, n, w.scores[part.from:], 1, ld, do[r0*D:], D, 0, dv[part.from*3*D:], 3*D, part.from < done)
+		}
+		done = keys
+	}
 }

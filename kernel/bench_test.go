@@ -155,3 +155,21 @@ func BenchmarkConv2D(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkAttention runs the small model's attention and a ViT's. The floating-point
+// operations are those of the matrix products, two forward and five backward.
+func BenchmarkAttention(b *testing.B) {
+	benchTiers(b, func(b *testing.B) {
+		for _, s := range []AttentionShape{{64, 64, 4, 24, false}, {8, 197, 3, 64, false}, {4, 384, 3, 64, false}, {8, 197, 3, 64, true}} {
+			n := s.Batch * s.Tokens * s.Heads * s.HeadDim
+			qkv, o, lse := benchSlice(3*n), benchSlice(n), make([]float32, s.Batch*s.Heads*s.Tokens)
+			dqkv, do := make([]float32, 3*n), benchSlice(n)
+			flops := 2 * float64(n) * float64(s.Tokens)
+			name := fmt.Sprintf("batch=%d/tokens=%d/heads=%d/dim=%d/causal=%v", s.Batch, s.Tokens, s.Heads, s.HeadDim, s.Causal)
+			b.Run(name+"/pass=o", func(b *testing.B) { benchFlops(b, 2*flops, func() { Attention(nil, o, lse, qkv, nil, s) }) })
+			b.Run(name+"/pass=dqkv", func(b *testing.B) {
+				benchFlops(b, 5*flops, func() { AttentionGrad(nil, dqkv, do, o, lse, qkv, nil, s) })
+			})
+		}
+	})
+}
