@@ -41,8 +41,8 @@ const (
 	margin vg.Length = 16 // around the figure, in files
 )
 
-// dpi is the resolution of the PNG files: two and a half pixels per point.
-const dpi = 180
+// dpi is the resolution of the PNG files: two pixels per point.
+const dpi = 144
 
 // PNG returns the figure as a PNG picture on white.
 func (f *figure) PNG() ([]byte, error) {
@@ -138,9 +138,9 @@ var (
 	roleTwin     = role{"twin", rgb(0xD55E00), rgb(0xFF8F45)}
 	roleBaseline = []role{
 		{"b0", rgb(0x009E73), rgb(0x34C99E)},
-		{"b1", rgb(0xCC79A7), rgb(0xE79BC6)},
-		{"b2", rgb(0xE69F00), rgb(0xF2B73A)},
-		{"b3", rgb(0x56B4E9), rgb(0x9AD5F7)},
+		{"b1", rgb(0xBF6496), rgb(0xE79BC6)},
+		{"b2", rgb(0xC28500), rgb(0xF2B73A)},
+		{"b3", rgb(0x3399D6), rgb(0x9AD5F7)},
 		{"b4", rgb(0x8A7A00), rgb(0xE5DA55)},
 		{"b5", rgb(0x6D4C9F), rgb(0xB79AE6)},
 	}

@@ -116,7 +116,7 @@ func recallFigure(r *retrieval.Result) *figure {
 				p.X.Tick.Marker = kTicks(low, high)
 				p.Y.Tick.Marker = roundTicks(0, 1, 5, compact)
 				p.Title.Text = "recall@k"
-				p.X.Padding = 6
+				p.X.Padding, p.Y.Padding = 6, 6
 				p.Add(rules{})
 				for _, t := range traces {
 					p.Add(t)
@@ -529,6 +529,9 @@ func familiesFigure(r *retrieval.Result) *figure {
 			}
 			room += 10
 			slant := 55 * math.Pi / 180
+			if width < 500 {
+				slant = 78 * math.Pi / 180
+			}
 			for _, n := range columns {
 				tall = max(tall, column.Width(shorten(n, 20)))
 			}

@@ -46,6 +46,7 @@ type page struct {
 	Triplets     table
 	Captions     table
 	HeldOut      table
+	HeldOutK     table
 	HeldOutText  string
 	HeldOutWords template.HTML
 	HeldOutTrip  table
@@ -121,7 +122,7 @@ type exampleRow struct {
 
 type pictured struct {
 	ID, Alt string
-	Src     template.URL
+	Src     template.HTMLAttr // src="data:…", or nothing
 }
 
 type hit struct {
@@ -175,6 +176,7 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 	p.Differences = differenceTable(r.Differences)
 	if len(r.HeldOut) > 0 {
 		p.HeldOut = metricTable("Image to image, relations never trained on", "Image to image:", r.HeldOut, imageMetrics, mainColumns)
+		p.HeldOutK = metricTable("Recall at k, relations never trained on", "", r.HeldOut, imageMetrics, recallColumns)
 		p.HeldOutTrip = metricTable("Triplets, relations never trained on", "Triplets:", r.HeldOut, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
 		p.HeldOutCapts = captionTable("Captions of relations never trained on", "Captions:", r.HeldOut)
 		p.HeldOutText, p.HeldOutWords = heldOutText(r), heldOutWords(r)
@@ -608,8 +610,8 @@ func nearTable(r *retrieval.Result, ours string) table {
 func examples(in *Input) (out []example, left int) {
 	r := in.Result
 	used := 0
-	cache := make(map[string]template.URL)
-	show := func(id string) template.URL {
+	cache := make(map[string]template.HTMLAttr)
+	show := func(id string) template.HTMLAttr {
 		if in.Images == nil {
 			return ""
 		}

@@ -17,9 +17,11 @@ import (
 // 84 CSS pixels or less.
 const thumbSide = 96
 
-// thumbnail returns the picture as a data URI: PNG or JPEG, whichever is
-// smaller, no side longer than thumbSide. Small pictures keep their size.
-func thumbnail(im *dataloader.Image) (template.URL, error) {
+// thumbnail returns the picture as the src attribute of an <img>: a PNG or
+// JPEG in a data URI, whichever is smaller, no side longer than thumbSide.
+// Small pictures keep their size. (A template.URL would do, but html/template
+// writes its every + as five letters.)
+func thumbnail(im *dataloader.Image) (template.HTMLAttr, error) {
 	if im == nil || im.Width < 1 || im.Height < 1 || len(im.Pix) < 3*im.Width*im.Height {
 		return "", errNoPixels
 	}
@@ -32,7 +34,7 @@ func thumbnail(im *dataloader.Image) (template.URL, error) {
 		rgba = imaging.Fit(rgba, thumbSide, thumbSide, imaging.Lanczos)
 	}
 	var asPNG, asJPEG bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&asPNG, rgba); err != nil {
+	if err := png.Encode(&asPNG, rgba); err != nil {
 		return "", err
 	}
 	if err := jpeg.Encode(&asJPEG, rgba, &jpeg.Options{Quality: 90}); err != nil {
@@ -42,5 +44,5 @@ func thumbnail(im *dataloader.Image) (template.URL, error) {
 	if asJPEG.Len() < len(data) {
 		kind, data = "jpeg", asJPEG.Bytes()
 	}
-	return template.URL("data:image/" + kind + ";base64," + base64.StdEncoding.EncodeToString(data)), nil
+	return template.HTMLAttr(`src="data:image/` + kind + ";base64," + base64.StdEncoding.EncodeToString(data) + `"`), nil
 }
