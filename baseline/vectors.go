@@ -69,10 +69,8 @@ func (v *vectors) ScoresBlock(queries []int, dst []float32) error {
 		return err
 	}
 	n := len(dst) / len(queries)
-	a := v.data
-	if len(queries) == 1 {
-		a = v.row(queries[0])
-	} else {
+	a := v.row(queries[0])
+	if len(queries) > 1 {
 		a = make([]float32, len(queries)*v.dim)
 		for r, q := range queries {
 			copy(a[r*v.dim:(r+1)*v.dim], v.row(q))

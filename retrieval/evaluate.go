@@ -233,8 +233,8 @@ func (e *evaluation) load(ctx context.Context, methods []Method) ([]*dataloader.
 	return images, err
 }
 
-// block is the number of queries whose scores a worker holds at a time.
-const block = 32
+// block is the number of queries whose scores a worker holds at a time. A matrix product packs the gallery once for each.
+const block = 128
 
 // measure computes all values of one method that is prepared.
 func (e *evaluation) measure(ctx context.Context, m Method, axis func(*pair) *float64, report func(done float64)) (*values, error) {
@@ -262,7 +262,7 @@ func (e *evaluation) measure(ctx context.Context, m Method, axis func(*pair) *fl
 		}
 		w := workers[worker]
 		first, last := b*block, min((b+1)*block, len(rows))
-		if err := w.score(m.Images, rows[first:last]); err != nil {
+		if err := w.score(ctx, m.Images, rows[first:last]); err != nil {
 			return fmt.Errorf("retrieval: evaluate: method %q: %w", m.Name, err)
 		}
 		for j := first; j < last; j++ {
@@ -352,11 +352,14 @@ func newScorer(s *Set) *scorer {
 }
 
 // score computes the scores of at most block pictures.
-func (w *scorer) score(m baseline.Measure, pictures []int) error {
+func (w *scorer) score(ctx context.Context, m baseline.Measure, pictures []int) error {
 	if b, ok := m.(baseline.BlockMeasure); ok {
 		return b.ScoresBlock(pictures, w.scores[:len(pictures)*w.gallery])
 	}
 	for r, q := range pictures {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := m.Scores(q, w.row(r)); err != nil {
 			return err
 		}

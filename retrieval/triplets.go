@@ -3,6 +3,7 @@ package retrieval
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -37,7 +38,8 @@ type triplets struct {
 //
 //	|words(a) ∩ words(b)| / |words(a) ∪ words(b)|
 //
-// Words are runs of letters and digits, lower-cased.
+// Words are runs of letters and digits, lower-cased; those of more than half of the captions ("on", "background") say
+// nothing and are left out.
 type overlaps struct {
 	words    [][]int32 // of each gallery picture, distinct
 	postings [][]int32 // gallery pictures of each word
@@ -67,6 +69,10 @@ func newOverlaps(s *Set) *overlaps {
 	}
 	if len(ids) == 0 {
 		return nil
+	}
+	common := func(w int32) bool { return 2*len(o.postings[w]) > len(s.Items) }
+	for i := range o.words {
+		o.words[i] = slices.DeleteFunc(o.words[i], common)
 	}
 	return o
 }
