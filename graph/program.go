@@ -242,9 +242,6 @@ func replay(g *gorgonia.ExprGraph, nodes []*Node, training bool) (map[*Node]*Nod
 // differentiate adds the gradients of target with respect to wrt, given a new
 // leaf with the gradient of the target itself.
 func differentiate(g *gorgonia.ExprGraph, target *Node, wrt []*Node) ([]*Node, error) {
-	if target.Op() == nil {
-		return nil, fmt.Errorf("%s is an input: it has no gradients", describeNode(target))
-	}
 	reached := differentiableAncestors(target)
 	for _, n := range wrt {
 		if !reached[n] {
@@ -256,6 +253,9 @@ func differentiate(g *gorgonia.ExprGraph, target *Node, wrt []*Node) ([]*Node, e
 		upstream = gorgonia.NewScalar(g, tensor.Float32, gorgonia.WithName(upstreamName))
 	} else {
 		upstream = newLeaf(g, upstreamName, tensor.Float32, target.Shape())
+	}
+	if target.Op() == nil { // the target itself is the only leaf that is reached
+		return []*Node{upstream}, nil
 	}
 	return gorgonia.Backpropagate(gorgonia.Nodes{target}, gorgonia.Nodes{upstream}, wrt)
 }

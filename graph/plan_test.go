@@ -1,0 +1,292 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"relsim/kernel"
+)
+
+// choices is a sequence of bytes read as decisions; after its end all are 0.
+type choices struct{ data []byte }
+
+func (c *choices) pick(n int) int {
+	if len(c.data) == 0 {
+		return 0
+	}
+	b := int(c.data[0])
+	c.data = c.data[1:]
+	return b % n
+}
+
+const randomBatch, randomTokens, randomDim = 2, 3, 4
+
+// randomGraph builds a small graph as the choices say: every value is a matrix of
+// (B·T, D), so that any op may follow any other.
+func randomGraph(c *choices) (*Builder, Config) {
+	const batch, tokens, dim = randomBatch, randomTokens, randomDim
+	b := NewBuilder()
+	values := []*Node{b.Input("x0", batch*tokens, dim), b.Input("x1", batch*tokens, dim)}
+	ids, index := b.InputIDs("ids", batch*tokens), b.InputIDs("index", batch)
+	any := func() *Node { return values[c.pick(len(values))] }
+	param := func(name string, shape ...int) *Node {
+		return b.Param(fmt.Sprintf("%s%d", name, c.pick(2)), shape...)
+	}
+	for range 3 + c.pick(20) {
+		x := any()
+		var y *Node
+		switch c.pick(17) {
+		case 0:
+			y = b.Add(x, any())
+		case 1:
+			y = b.Add(x, x)
+		case 2:
+			y = b.Scale(x, 0.5)
+		case 3:
+			y = b.GELU(x, kernel.GELUKind(c.pick(3)))
+		case 4:
+			y = b.LayerNorm(x, param("gain", dim), param("bias", dim), 1e-5)
+		case 5:
+			y = b.Linear(x, param("w", dim, dim), param("bias", dim))
+		case 6:
+			y = b.Linear(x, param("w", dim, dim), nil)
+		case 7:
+			qkv := b.Linear(x, param("qkv", 3*dim, dim), nil)
+			y = b.Attention(qkv, nil, AttentionConfig{Batch: batch, Tokens: tokens, Heads: 2, Causal: c.pick(2) == 0})
+		case 8:
+			y = b.Dropout(x, 0.4)
+		case 9:
+			y = b.L2Normalize(x, 1e-6)
+		case 10:
+			y = b.ColumnScale(x, param("gain", dim))
+		case 11:
+			y = b.AddPosition(x, param("pos", tokens, dim))
+		case 12:
+			y = b.Transpose(b.GELU(b.Transpose(x), kernel.GELUErf))
+		case 13:
+			y = b.ScaleExp(x, param("s", 1))
+		case 14:
+			y = b.AddScalar(x, param("s", 1))
+		case 15:
+			y = b.Embedding(x, ids)
+		case 16: // a row of each sequence, added to all its rows
+			row := []*Node{b.PoolFirst(x, tokens), b.PoolMean(x, tokens), b.PoolAt(x, index, tokens)}[c.pick(3)]
+			y = b.Add(x, b.Embedding(row, spreadIDs(b)))
+		}
+		values = append(values, y)
+	}
+	config := Config{Training: c.pick(2) == 0}
+	for range c.pick(4) {
+		config.Outputs = append(config.Outputs, any())
+	}
+	target := values[len(values)-1]
+	if c.pick(2) == 0 {
+		config.Embedding = target
+	} else {
+		config.Loss = b.Dot(target, any())
+		target = config.Loss
+	}
+	for n := range differentiableAncestors(target) {
+		if n.Op() == nil {
+			config.Wrt = append(config.Wrt, n)
+		}
+	}
+	slices.SortFunc(config.Wrt, byID)
+	config.Wrt = slices.DeleteFunc(config.Wrt, func(*Node) bool { return c.pick(4) == 3 })
+	return b, config
+}
+
+// spreadIDs says for each row which sequence it is of.
+func spreadIDs(b *Builder) *Node {
+	if n := b.leaves["spread"]; n != nil {
+		return n
+	}
+	return b.InputIDs("spread", randomBatch*randomTokens)
+}
+
+// naive runs nodes on memory of their own, one after another as they are asked
+// for: an executor that has no plan.
+type naive struct {
+	leaf func(name string) ([]float32, []int32)
+	seed uint64
+	done map[*Node]*call
+}
+
+func (e *naive) value(n *Node) []float32 {
+	k, _ := kindOf(n)
+	if k == nil {
+		floats, _ := e.leaf(n.Name())
+		return floats
+	}
+	if view, ok := k.(part); ok {
+		return e.run(children(n)[0]).out[view.index]
+	}
+	return e.run(n).out[0]
+}
+
+func (e *naive) run(n *Node) *call {
+	if c := e.done[n]; c != nil {
+		return c
+	}
+	k, _ := kindOf(n)
+	c := newCall(len(k.operands()), len(k.results()), nil, &e.seed)
+	for i, in := range children(n) {
+		if in.Dtype() == tensor.Int32 {
+			_, c.ids[i] = e.leaf(in.Name())
+		} else {
+			c.in[i] = slices.Clone(e.value(in))
+		}
+	}
+	for i, r := range k.results() {
+		c.out[i] = make([]float32, r.size())
+	}
+	k.run(c)
+	e.done[n] = c
+	return c
+}
+
+func sameBits(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s[%d] = %v, want %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+// checkPlan compares a Program with the naive executor, bit for bit.
+func checkPlan(t *testing.T, b *Builder, c Config) {
+	t.Helper()
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	floats, ids := map[string][]float32{}, map[string][]int32{}
+	p, err := Compile(b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const seed = 99
+	p.SetSeed(seed)
+	for _, n := range b.g.AllNodes() {
+		switch {
+		case n.Op() != nil:
+			continue
+		case n.Name() == "spread":
+			for i := range n.Shape()[0] {
+				ids[n.Name()] = append(ids[n.Name()], int32(i/randomTokens))
+			}
+			err = p.SetIDs(n, ids[n.Name()])
+		case n.Dtype() == tensor.Int32:
+			for range n.Shape()[0] {
+				ids[n.Name()] = append(ids[n.Name()], int32(r.IntN(randomTokens)))
+			}
+			err = p.SetIDs(n, ids[n.Name()])
+		default:
+			floats[n.Name()] = uniform(r, n.Shape().TotalSize())
+			err = p.SetFloats(n, floats[n.Name()])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if t := c.target(); t != nil {
+		floats[upstreamName] = []float32{1}
+		if c.Embedding != nil {
+			floats[upstreamName] = uniform(r, operandOf(t).size())
+		}
+	}
+	before := map[string][]float32{}
+	for name, v := range floats {
+		before[name] = slices.Clone(v)
+	}
+
+	results, gradients, err := c.build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	oracle := &naive{
+		leaf: func(name string) ([]float32, []int32) { return floats[name], ids[name] },
+		seed: seed,
+		done: map[*Node]*call{},
+	}
+	checkOutputs := func(when string) {
+		t.Helper()
+		for i, n := range c.results() {
+			sameBits(t, fmt.Sprintf("%s: output %d", when, i), p.Value(n), oracle.value(results[i]))
+		}
+	}
+	grads := make([][]float32, len(c.Wrt))
+	for i, n := range c.Wrt {
+		grads[i] = uniform(r, operandOf(n).size())
+		if err := p.SetGrad(n, grads[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, accumulate := range []bool{false, true, false} {
+		arena := p.engine.(*cpuEngine).arena
+		for i := range arena {
+			arena[i] = float32(math.NaN()) // nothing reads what was not written in this step
+		}
+		p.SetAccumulate(accumulate)
+		if err := p.Forward(); err != nil {
+			t.Fatal(err)
+		}
+		checkOutputs("forward")
+		if len(c.Wrt) == 0 {
+			continue
+		}
+		var want [][]float32
+		for i, g := range gradients {
+			v := slices.Clone(oracle.value(g))
+			for j := range v {
+				if accumulate {
+					v[j] += grads[i][j]
+				}
+			}
+			want = append(want, v)
+		}
+		if err := p.Backward(floats[upstreamName]); err != nil {
+			t.Fatal(err)
+		}
+		checkOutputs("backward")
+		for i, n := range c.Wrt {
+			sameBits(t, fmt.Sprintf("accumulate=%v: gradient of %s", accumulate, n.Name()), grads[i], want[i])
+		}
+	}
+	for name, v := range floats {
+		sameBits(t, "input "+name+" afterwards", v, before[name])
+	}
+}
+
+// Random graphs: the planned Program computes what the naive executor does.
+func TestRandomPlans(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range 400 {
+		data := make([]byte, 200)
+		for j := range data {
+			data[j] = byte(r.Uint32())
+		}
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			b, c := randomGraph(&choices{data})
+			checkPlan(t, b, c)
+		})
+	}
+}
+
+func FuzzPlan(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x05\x00\x07\x01\x02\x05\x03\x10\x04\x01\x08"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, c := randomGraph(&choices{data})
+		checkPlan(t, b, c)
+	})
+}
