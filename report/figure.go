@@ -268,7 +268,7 @@ func textStyle(f font.Font, size vg.Length, r role, x, y float64) text.Style {
 }
 
 const (
-	left, centre, right = -0.0, -0.5, -1.0
+	left, centre, right = 0.0, -0.5, -1.0
 	middle              = -0.36 // of the letters, not of the line box
 )
 

@@ -78,7 +78,7 @@ type shownFigure struct {
 
 // A table is shown in a box of its own that scrolls.
 type table struct {
-	Caption string // printed above
+	Caption string // printed above; empty: the section's heading says it
 	Label   string // for those who do not see where the table stands
 	Corner  string
 	Columns []column
@@ -175,10 +175,10 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 	p.Captions = captionTable("Captions, all methods", "", r.Methods)
 	p.Differences = differenceTable(r.Differences)
 	if len(r.HeldOut) > 0 {
-		p.HeldOut = metricTable("Image to image, relations never trained on", "Image to image:", r.HeldOut, imageMetrics, mainColumns)
+		p.HeldOut = metricTable("Image to image, relations never trained on", "Image to image", r.HeldOut, imageMetrics, mainColumns)
 		p.HeldOutK = metricTable("Recall at k, relations never trained on", "", r.HeldOut, imageMetrics, recallColumns)
-		p.HeldOutTrip = metricTable("Triplets, relations never trained on", "Triplets:", r.HeldOut, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
-		p.HeldOutCapts = captionTable("Captions of relations never trained on", "Captions:", r.HeldOut)
+		p.HeldOutTrip = metricTable("Triplets, relations never trained on", "Relation or look-alike", r.HeldOut, func(m *retrieval.MethodResult) retrieval.Metrics { return m.Triplets }, mainColumns)
+		p.HeldOutCapts = captionTable("Captions of relations never trained on", "Pictures and captions", r.HeldOut)
 		p.HeldOutText, p.HeldOutWords = heldOutText(r), heldOutWords(r)
 	}
 	p.ByFamily = familyTable(r)
@@ -333,7 +333,7 @@ func metricTable(label, caption string, methods []retrieval.MethodResult, of fun
 			c := cell{Value: "–"}
 			if v, ok := of(&methods[i])[name]; ok {
 				c = metricCell(name, v)
-				c.Best = methods[i].Kind != retrieval.ChanceKind && bestOf(methods, of, name) == v.Mean
+				c.Best = methods[i].Kind != retrieval.ChanceKind && i == bestOf(methods, of, name)
 			}
 			row.Cells = append(row.Cells, c)
 		}
@@ -342,18 +342,27 @@ func metricTable(label, caption string, methods []retrieval.MethodResult, of fun
 	return t
 }
 
-// bestOf returns the best mean of a metric among the methods that are not
-// chance.
-func bestOf(methods []retrieval.MethodResult, of func(*retrieval.MethodResult) retrieval.Metrics, name string) float64 {
-	best, any := 0.0, false
+// bestOf returns the index of the method with the best mean, chance left out;
+// -1 if several share it or only one was measured.
+func bestOf(methods []retrieval.MethodResult, of func(*retrieval.MethodResult) retrieval.Metrics, name string) int {
+	best, measured, shared := -1, 0, false
 	for i := range methods {
 		v, ok := of(&methods[i])[name]
 		if !ok || methods[i].Kind == retrieval.ChanceKind {
 			continue
 		}
-		if !any || (v.Mean > best) != lowerIsBetter(name) && v.Mean != best {
-			best, any = v.Mean, true
+		measured++
+		switch {
+		case best < 0:
+			best = i
+		case v.Mean == of(&methods[best])[name].Mean:
+			shared = true
+		case (v.Mean > of(&methods[best])[name].Mean) != lowerIsBetter(name):
+			best, shared = i, false
 		}
+	}
+	if shared || measured < 2 {
+		return -1
 	}
 	return best
 }
@@ -579,7 +588,7 @@ func nearTable(r *retrieval.Result, ours string) table {
 	if len(names) == 0 {
 		return t
 	}
-	t = table{Corner: "Relation", Label: "Near misses, other methods", Caption: "Share of near misses still named so, and AUC, for the other methods."}
+	t = table{Corner: "Relation", Label: "Near misses, other methods"}
 	rows := make(map[string]*tableRow)
 	var order []string
 	for _, name := range names {
