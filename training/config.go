@@ -95,10 +95,10 @@ func (c Config) Validate() error {
 		got  any
 		want string
 	}{
-		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
 		{"batch", c.Batch >= 2, c.Batch, "at least 2: a contrastive loss compares the pictures of a batch"},
 		{"micro_batch", c.MicroBatch >= 1 && c.MicroBatch <= c.Batch && c.Batch%max(c.MicroBatch, 1) == 0, c.MicroBatch,
 			fmt.Sprintf("a divisor of the batch, %d", c.Batch)},
+		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
 		{"learning_rate", c.LearningRate > 0 && c.LearningRate <= 10, c.LearningRate, "above 0, at most 10"},
 		{"warmup", c.Warmup >= 0 && c.Warmup < 1, c.Warmup, "a share of the steps, 0 to below 1"},
 		{"average", c.Average >= 0 && c.Average < 1, c.Average, "0 to below 1"},

@@ -26,6 +26,7 @@ type options struct {
 	valShare          float64
 	scenesSize        int
 	scenesProfiles    int
+	scenesGallery     int
 	scenesSeed        uint64
 
 	model      string
@@ -76,6 +77,7 @@ Data
   --val-share P          that part (0.1)
   --scenes-size N        side of the generated pictures in pixels (64)
   --scenes-profiles N    attribute profiles of the generated training set, ten pictures each (2400)
+  --scenes-gallery N     attribute profiles of the gallery to evaluate on, eight pictures each (200)
   --scenes-seed N        seed of the generated pictures (1)
   --max-broken P         share of unreadable pictures that stops the run (0.05); fewer are skipped and listed
 
@@ -133,6 +135,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.Float64Var(&o.valShare, "val-share", 0.1, "")
 	fs.IntVar(&o.scenesSize, "scenes-size", scenes.Default().Size, "")
 	fs.IntVar(&o.scenesProfiles, "scenes-profiles", scenes.Default().TrainProfiles, "")
+	fs.IntVar(&o.scenesGallery, "scenes-gallery", scenes.Default().TestProfiles, "")
 	fs.Uint64Var(&o.scenesSeed, "scenes-seed", scenes.Default().Seed, "")
 	fs.StringVar(&o.model, "model", "scenes", "")
 	fs.IntVar(&o.imageSize, "image-size", 0, "")
@@ -245,7 +248,10 @@ func (o *options) source() (training.Source, error) {
 	s := training.Source{Data: o.data, Images: o.images, Val: o.val}
 	if o.data == training.ScenesName {
 		c := scenes.Default()
-		c.Size, c.TrainProfiles, c.Seed = o.scenesSize, o.scenesProfiles, o.scenesSeed
+		c.Size, c.TrainProfiles, c.TestProfiles, c.Seed = o.scenesSize, o.scenesProfiles, o.scenesGallery, o.scenesSeed
+		if err := c.Validate(); err != nil {
+			return s, fmt.Errorf("%w: %w", errUsage, err)
+		}
 		s.Scenes = &c
 	} else if o.val == "" {
 		s.Share = o.valShare
