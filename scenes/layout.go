@@ -120,3 +120,9 @@ func centroid(q []point) (c point) {
 	}
 	return c
 }
+
+// spin returns the point turned around the origin.
+func (p point) spin(angle float64) point {
+	sin, cos := math.Sincos(angle)
+	return point{cos*p.x - sin*p.y, sin*p.x + cos*p.y}
+}

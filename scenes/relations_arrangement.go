@@ -1,7 +1,5 @@
 package scenes
 
-import "math"
-
 // plusMinus returns a number between low and high with a random sign, from the edit source.
 func (s *scene) plusMinus(low, high float64) float64 {
 	v := low + (high-low)*s.edit.Float64()
@@ -33,23 +31,13 @@ func straightLine(s *scene) {
 	s.put(s.varied(n, s.cell()), at)
 }
 
-// closedRing puts different objects on a circle around an empty centre. Broken: they fall inwards and outwards.
+// closedRing puts different objects on a circle around an empty centre. Broken: they lie as densely without
+// order.
 func closedRing(s *scene) {
 	n := s.many()
 	at := ring(n)
 	if s.broken {
-		for i, q := range at {
-			for range 20 {
-				k := .05 + .5*s.edit.Float64()
-				if s.edit.IntN(2) == 0 {
-					k = .9 + .4*s.edit.Float64()
-				}
-				at[i] = point{q.x * k, q.y * k}
-				if apart(at[:i], at[i], .85) {
-					break
-				}
-			}
-		}
+		at = spread(s.edit, n, 1.15)
 	}
 	s.put(s.varied(n, s.cell()), at)
 }
@@ -98,20 +86,15 @@ func countUp(s *scene) {
 	groups := 3 + s.profile.n/7
 	total := groups * (groups + 1) / 2
 	at := make([]point, 0, total)
+	gap, align := 1.6+.5*s.rng.Float64(), s.rng.Float64() // groups are flush at one end, at the other, or in between
 	for g := range groups {
 		n := g + 1
 		if s.broken {
 			n = (total*(g+1))/groups - (total*g)/groups
 		}
 		for j := range n {
-			at = append(at, point{1.75 * float64(g), float64(j) - float64(n-1)/2})
+			at = append(at, point{gap * float64(g), float64(j) - align*float64(n-1)})
 		}
 	}
 	s.put(s.copies(total, 0, s.cell()), at)
-}
-
-// spin returns the point turned around the origin.
-func (p point) spin(angle float64) point {
-	sin, cos := math.Sincos(angle)
-	return point{cos*p.x - sin*p.y, sin*p.x + cos*p.y}
 }

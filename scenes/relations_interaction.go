@@ -54,16 +54,25 @@ func stack(s *scene) {
 
 // blocked stands a barrier across the dotted way between two objects. Broken: it stands beside the way.
 func blocked(s *scene) {
-	const far = 3.4
-	a, b := s.kind(0, -far, 0, .72), s.kind(1, far, 0, .72)
-	for _, x := range []float64{-2, -1.15, 1.15, 2} {
-		o := s.kind(2, x, 0, .17)
-		o.shape, o.texture, o.sx, o.sy, o.aux = circle, plain, 1, 1, true
-		s.add(o)
+	far := 2.8 + 1.2*s.rng.Float64()
+	radius := .6 + .25*s.rng.Float64()
+	a, b := s.kind(0, -far, 0, radius), s.kind(1, far, 0, radius)
+	a.rot, b.rot = s.rng.Float64()*2*math.Pi, s.rng.Float64()*2*math.Pi
+	width := .4 + .4*s.rng.Float64()
+	wall := s.bar(3, 0, -1, 0, 1, width)
+	wall.sx *= .9 + .9*s.rng.Float64()
+	wall.rot += (s.rng.Float64() - .5) * 70 * math.Pi / 180
+	from, to := .75*width+.3, far-radius-.3
+	dots := 2 + s.rng.IntN(2)
+	for i := range dots {
+		for side := -1.0; side <= 1; side += 2 {
+			o := s.kind(2, side*(from+(to-from)*float64(i)/float64(dots-1)), 0, .17)
+			o.shape, o.texture, o.sx, o.sy, o.aux = circle, plain, 1, 1, true
+			s.add(o)
+		}
 	}
-	wall := s.bar(3, 0, -1.5, 0, 1.5, .62)
 	if s.broken {
-		wall.x, wall.y, wall.rot = 0, s.plusMinus(1.6, 2), 0
+		wall.y, wall.rot = s.plusMinus(1.3, 1.7), 0
 	}
 	s.add(a, b, wall)
 }
