@@ -94,12 +94,22 @@ func codecOf(data []byte) (codec, bool) {
 	return codec{}, false
 }
 
-func decode(data []byte, l Limits) (im *Image, err error) {
+// guard runs f, and makes a panic of it an error: one bad file does not end a
+// run.
+func guard(f func() (*Image, error)) (im *Image, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			im, err = nil, fmt.Errorf("the decoder failed: %v", r)
 		}
 	}()
+	return f()
+}
+
+func decode(data []byte, l Limits) (*Image, error) {
+	return guard(func() (*Image, error) { return decodeOrPanic(data, l) })
+}
+
+func decodeOrPanic(data []byte, l Limits) (*Image, error) {
 	if int64(len(data)) > l.Bytes {
 		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(data), l.Bytes)
 	}
@@ -127,7 +137,7 @@ func decode(data []byte, l Limits) (im *Image, err error) {
 	if b := src.Bounds(); b.Dx() != cfg.Width || b.Dy() != cfg.Height {
 		return nil, fmt.Errorf("%s of %d×%d pixels, its header says %d×%d", c.name, b.Dx(), b.Dy(), cfg.Width, cfg.Height)
 	}
-	im = toRGB(src, c.name == "WebP")
+	im := toRGB(src, c.name == "WebP")
 	return orient(im, orientationOf(c.exif(data))), nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -214,7 +215,7 @@ func parseRow(b []byte) (Item, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		var typeErr *json.UnmarshalTypeError
 		if errors.As(err, &typeErr) {
-			return Item{}, fmt.Errorf("%q is a %s, want %s", typeErr.Field, typeErr.Value, kindName(typeErr.Type.Kind().String()))
+			return Item{}, fmt.Errorf("%q is %s, want %s", typeErr.Field, article(typeErr.Value), kindName(typeErr.Type.Kind()))
 		}
 		return Item{}, fmt.Errorf("not a JSON object: %w", err)
 	}
@@ -248,18 +249,24 @@ func deref[T any](p *T, missing T) T {
 	return *p
 }
 
-func kindName(kind string) string {
-	switch kind {
-	case "int":
+// kindName says in words what a field of this kind takes.
+func kindName(k reflect.Kind) string {
+	switch k {
+	case reflect.Int:
 		return "a whole number"
-	case "float64":
+	case reflect.Float64:
 		return "a number"
-	case "bool":
+	case reflect.Bool:
 		return "true or false"
-	case "struct":
-		return "an object"
 	}
-	return "a " + kind
+	return article(k.String())
+}
+
+func article(noun string) string {
+	if strings.IndexByte("aeiou", noun[0]) >= 0 {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // checkHash refuses an image_hash that is more than a file's name: with it a row

@@ -17,9 +17,9 @@ type Config struct {
 	Seed      uint64    // of order and augmentation
 	Transform Transform // from picture to network input
 
-	// MaxBroken is the share of pictures that may be broken, of those seen (and
-	// at least 200, or the whole set if it is smaller). 0: DefaultMaxBroken;
-	// below 0: none.
+	// MaxBroken is the share of the data set's pictures that may be broken. The
+	// loader stops as soon as more are, or as the share of those seen leaves no
+	// doubt of it. 0: DefaultMaxBroken; below 0: none.
 	MaxBroken float64
 
 	// SkippedPath is the file that lists broken pictures, one JSON object per
@@ -27,10 +27,6 @@ type Config struct {
 	// created with the first one. "": they are counted only.
 	SkippedPath string
 }
-
-// brokenWindow is the number of pictures that the share of broken ones is at
-// least taken of.
-const brokenWindow = 200
 
 // Batch is a batch of network inputs. It belongs to the receiver until it is
 // given to [Loader.Recycle].
@@ -264,7 +260,7 @@ func (l *Loader) note(s *slot) error {
 	if s.epoch == 0 {
 		seen = s.position + 1
 	}
-	return tooManyBroken(l.state.Broken, seen, min(n, brokenWindow), l.cfg.MaxBroken, l.cfg.SkippedPath)
+	return tooManyBroken(l.state.Broken, seen, n, l.cfg.MaxBroken, l.cfg.SkippedPath)
 }
 
 func (l *Loader) newBatch() *Batch {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 )
 
@@ -95,11 +96,15 @@ func (s *skippedList) read() error {
 	return nil
 }
 
-// tooManyBroken returns an error when more than the share limit of the pictures
-// seen are broken. Fewer than window pictures count as window, so that one bad
-// start does not stop a run.
-func tooManyBroken(broken []Broken, seen, window int, limit float64, list string) error {
-	if len(broken) == 0 || float64(len(broken)) <= limit*float64(max(seen, window)) {
+// tooManyBroken returns an error when the share of broken pictures is above limit:
+// when, of n pictures, that is certain however the rest turns out, or when the
+// share of those seen lies so far above it that chance does not explain it (four
+// standard deviations). Fewer than 200 pictures seen count as 200, so that one
+// bad start does not stop a run.
+func tooManyBroken(broken []Broken, seen, n int, limit float64, list string) error {
+	expected := limit * float64(max(seen, 200))
+	b := float64(len(broken))
+	if len(broken) == 0 || b <= limit*float64(n) && b <= expected+4*math.Sqrt(expected) {
 		return nil
 	}
 	where := "listed in " + list
@@ -107,6 +112,6 @@ func tooManyBroken(broken []Broken, seen, window int, limit float64, list string
 		last := broken[len(broken)-1]
 		where = fmt.Sprintf("the last one: %s: %s", last.ID, last.Reason)
 	}
-	return fmt.Errorf("dataloader: %d of %d pictures (%.1f %%) cannot be read, more than the limit of %.1f %%: %s",
-		len(broken), seen, 100*float64(len(broken))/float64(seen), 100*limit, where)
+	return fmt.Errorf("dataloader: %d of %d pictures (%.1f %%) cannot be read, more than the limit of %.1f %% of all %d: %s",
+		len(broken), seen, 100*b/float64(seen), 100*limit, n, where)
 }
