@@ -54,13 +54,17 @@ func (p *Program) leafOf(what string, n *Node, length int, of tensor.Dtype) (int
 	if n.Dtype() != of {
 		return 0, fmt.Errorf("graph: %s: %s has elements %v", what, describeNode(n), n.Dtype())
 	}
-	if want := operandOf(n).size(); length != want {
+	i, used := p.leaf[n]
+	var want int
+	if used {
+		want = p.plan.leaves[i].size
+	} else {
+		i, want = -1, operandOf(n).size()
+	}
+	if length != want {
 		return 0, fmt.Errorf("graph: %s: %s has %d elements %v, got %d", what, describeNode(n), want, operandOf(n), length)
 	}
-	if i, used := p.leaf[n]; used {
-		return i, nil
-	}
-	return -1, nil
+	return i, nil
 }
 
 // SetSeed sets what dropout draws from: the same seed draws the same masks.
@@ -137,12 +141,12 @@ func (p *Program) Backward(upstream []float32) error {
 			return fmt.Errorf("graph: backward: no place set for the gradient of %s", describeNode(p.wrt[i]))
 		}
 	}
-	target := p.outputs[len(p.outputs)-1].node
+	target := p.outputs[len(p.outputs)-1]
 	if upstream == nil && p.embedding == nil {
 		upstream = p.unit
 	}
-	if want := operandOf(target).size(); len(upstream) != want {
-		return fmt.Errorf("graph: backward: gradient of %s has %d elements, got %d", describeNode(target), want, len(upstream))
+	if want := p.plan.slots[target.slot].size; len(upstream) != want {
+		return fmt.Errorf("graph: backward: gradient of %s has %d elements, got %d", describeNode(target.node), want, len(upstream))
 	}
 	if p.upstream >= 0 {
 		p.engine.bindFloats(p.upstream, upstream)
@@ -211,7 +215,7 @@ func (p *Program) checkEach(what string, n, length int) (int, error) {
 	if p.embedding == nil {
 		return 0, fmt.Errorf("graph: %s: the Program has no embedding", what)
 	}
-	size := operandOf(p.embedding).size()
+	size := p.plan.slots[p.outputs[len(p.outputs)-1].slot].size
 	if n < 1 || length != n*size {
 		return 0, fmt.Errorf("graph: %s: %d micro-batches of %s have %d elements, got %d",
 			what, n, describeNode(p.embedding), n*size, length)
