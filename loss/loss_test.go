@@ -389,6 +389,24 @@ func TestAllMasked(t *testing.T) {
 	}
 }
 
+// TestAccuracyPassesMaskedBy: the nearest caption is one that does not count.
+func TestAccuracyPassesMaskedBy(t *testing.T) {
+	img := []float32{1, 0, 0, 1}
+	txt := []float32{.8, .6, 1, 0} // the first picture is nearest to the second caption
+	for _, kind := range Kinds() {
+		for rule, want := range map[Positives]float64{Diagonal: 0, MaskCaption: 1, SameCaption: 1} {
+			l, err := New(Config{Kind: kind, Positives: rule, Temperature: .07}, 2, 2, nil, nil, nil)
+			check(t, err)
+			_, accuracy, err := l.Run(img, txt, nil, []int{1, 1})
+			check(t, err)
+			if accuracy != want {
+				t.Errorf("%s/%s: accuracy %v, want %v", kind, rule, accuracy, want)
+			}
+			l.Close()
+		}
+	}
+}
+
 func TestScaleIsClamped(t *testing.T) {
 	scale := scalar(t, "logit_scale", nn.Temperature, 9)
 	l, err := New(Config{Kind: Symmetric, Positives: Diagonal, Temperature: .07}, 2, 2, nil, scale, nil)

@@ -523,6 +523,36 @@ func near(t *testing.T, what string, got, want []float32, limit float64) {
 	}
 }
 
+// TestPaddingIsNotSeen: nothing behind the last word changes an embedding.
+func TestPaddingIsNotSeen(t *testing.T) {
+	for name, c := range variants(t) {
+		if c.Text.Kind == Bag {
+			continue
+		}
+		m, err := New(c, 20, source(5))
+		check(t, err)
+		Normal(1)(source(6), m.Params.Data(), nil) // large weights: attention that is not flat
+		e, err := NewEncoder(m, nil, 2)
+		check(t, err)
+		defer e.Close()
+		captions := [][]int32{{1, 2, 3}, {4, 5}}
+		before, after := make([]float32, 2*c.EmbedDim), make([]float32, 2*c.EmbedDim)
+		check(t, e.Texts(before, captions))
+		pos := m.Params.Lookup("text.pos_embed").Data
+		for i := 3 * c.Text.Width; i < len(pos); i++ {
+			pos[i] += 1
+		}
+		check(t, e.Texts(after, captions))
+		near(t, name, after, before, 0)
+		pos[2*c.Text.Width]++ // of a word that the first caption has
+		check(t, e.Texts(after, captions))
+		if slices.Equal(after[:c.EmbedDim], before[:c.EmbedDim]) {
+			t.Errorf("%s: the position of a word does not matter", name)
+		}
+		near(t, name, after[c.EmbedDim:], before[c.EmbedDim:], 0)
+	}
+}
+
 // TestEncoderUsesCurrentWeights: an encoder sees what training changed.
 func TestEncoderUsesCurrentWeights(t *testing.T) {
 	c := variants(t)["conv-bag"]
