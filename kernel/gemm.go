@@ -225,18 +225,8 @@ func (g *gemmJob) packRows(dst []float32, r0, r1, q0, q1 int) {
 		}
 		return
 	}
-	for q := q0; q < q1; q++ {
-		src := g.a[q*g.lda+r0 : q*g.lda+r1]
-		to := dst[(q-q0)*mr:]
-		for mr == 8 && len(src) > 8 {
-			*(*[8]float32)(to) = [8]float32(src)
-			src, to = src[8:], to[8*kc:]
-		}
-		for len(src) > mr {
-			copy(to[:mr], src)
-			src, to = src[mr:], to[mr*kc:]
-		}
-		copy(to[:len(src)], src)
+	for r := r0; r < r1; r += mr {
+		g.micro.packCopy(min(mr, r1-r), kc, g.a[q0*g.lda+r:], g.lda, dst[(r-r0)*kc:], mr)
 	}
 }
 

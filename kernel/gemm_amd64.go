@@ -5,8 +5,8 @@ package kernel
 import "unsafe"
 
 func init() {
-	microKernels.add(AVX2, &microKernel{4, 24, 8, panel256, packT256})
-	microKernels.add(AVX512, &microKernel{8, 48, 16, panel512, packT256})
+	microKernels.add(AVX2, &microKernel{4, 24, 8, panel256, packT256, packCopy256})
+	microKernels.add(AVX512, &microKernel{8, 48, 16, panel512, packT256, packCopy256})
 }
 
 // panelWidth is the set of micro-kernels for panels of one width: full for whole
@@ -82,5 +82,17 @@ func packT256(rows, k int, src []float32, lds int, dst []float32, ldd int) {
 	}
 	if i < rows {
 		packTGeneric(rows-i, k, src[i*lds:], lds, dst[i:], ldd)
+	}
+}
+
+func packCopy256(cols, k int, src []float32, lds int, dst []float32, ldd int) {
+	switch {
+	case k == 0:
+	case cols == 8 && ldd == 8:
+		packCopy8(k, &src[0], lds, &dst[0])
+	case cols == 4 && ldd == 4:
+		packCopy4(k, &src[0], lds, &dst[0])
+	default:
+		packCopyGeneric(cols, k, src, lds, dst, ldd)
 	}
 }

@@ -49,9 +49,11 @@ type microKernel struct {
 	panel func(t *tile, rows, cols int)
 	// packT writes the (rows, k) block at src transposed, dst[q*ldd+i] = src[i*lds+q].
 	packT func(rows, k int, src []float32, lds int, dst []float32, ldd int)
+	// packCopy writes the (k, cols) block at src, dst[q*ldd+i] = src[q*lds+i].
+	packCopy func(cols, k int, src []float32, lds int, dst []float32, ldd int)
 }
 
-var microKernels = newDispatch(&microKernel{2, 16, 0, panelGeneric, packTGeneric})
+var microKernels = newDispatch(&microKernel{2, 16, 0, panelGeneric, packTGeneric, packCopyGeneric})
 
 const wordSize = 4 // bytes of a float32
 
@@ -134,5 +136,11 @@ func packTGeneric(rows, k int, src []float32, lds int, dst []float32, ldd int) {
 		for q, v := range src[i*lds : i*lds+k] {
 			dst[q*ldd+i] = v
 		}
+	}
+}
+
+func packCopyGeneric(cols, k int, src []float32, lds int, dst []float32, ldd int) {
+	for q := range k {
+		copy(dst[q*ldd:q*ldd+cols], src[q*lds:])
 	}
 }

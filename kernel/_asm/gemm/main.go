@@ -102,8 +102,16 @@ func (k kernel) generate() {
 	TESTQ(p, p)
 	JZ(LabelRef("zero"))
 	MOVQ(field(offInitRow), q)
+	next := load(offInitNext)
+	ADDQ(p, next)
 	loadMask()
 	for i := range k.mr {
+		for d := 0; d < k.nv*k.size; d += 64 { // what the next tile starts from
+			PREFETCHT0(Mem{Base: next, Disp: d})
+		}
+		if i+1 < k.mr {
+			ADDQ(q, next)
+		}
 		for j := range k.nv {
 			loadVec(Mem{Base: p, Disp: j * k.size}, j, acc(i, j))
 		}
@@ -292,6 +300,47 @@ func packT() {
 	RET()
 }
 
+// packCopy writes width (4 or 8) columns of k rows one after another:
+// dst[q*width+i] = src[q*lds+i].
+func packCopy(width int) {
+	TEXT(fmt.Sprintf("packCopy%d", width), NOSPLIT, "func(k int, src *float32, lds int, dst *float32)")
+	Pragma("noescape")
+	v := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3}
+	if width == 8 {
+		v = vectors(32)
+	}
+	k, s, lds, d := Load(Param("k"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64()), Load(Param("dst"), GP64())
+	SHLQ(Imm(2), lds)
+	q := GP64()
+	MOVQ(k, q)
+	SHRQ(Imm(2), q)
+	JZ(LabelRef("rest"))
+	Label("loop")
+	for i := range 4 {
+		VMOVUPS(Mem{Base: s}, v[i])
+		ADDQ(lds, s)
+	}
+	for i := range 4 {
+		VMOVUPS(v[i], Mem{Base: d, Disp: i * width * 4})
+	}
+	ADDQ(U32(uint32(4*width*4)), d)
+	DECQ(q)
+	JNZ(LabelRef("loop"))
+	Label("rest")
+	ANDQ(Imm(3), k)
+	JZ(LabelRef("done"))
+	Label("one")
+	VMOVUPS(Mem{Base: s}, v[0])
+	VMOVUPS(v[0], Mem{Base: d})
+	ADDQ(lds, s)
+	ADDQ(Imm(uint64(width*4)), d)
+	DECQ(k)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
 // peak does n rounds of independent multiply-adds in as many registers as the
 // micro-kernels have accumulators.
 func peak(name string, size, accs int) {
@@ -343,6 +392,8 @@ func main() {
 		}
 	}
 	packT()
+	packCopy(4)
+	packCopy(8)
 	peak("peak512", 64, 24)
 	peak("peak256", 32, 12)
 	Generate()
