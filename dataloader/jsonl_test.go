@@ -253,10 +253,11 @@ func seq(n int) []int {
 }
 
 func TestFingerprintOfMemory(t *testing.T) {
-	make := func(caption string, seed uint64) string {
+	of := func(caption string, seed uint64) string {
 		return NewMemory("m", []Item{{ID: "a", Caption: caption}}, []*Image{noise(2, 2, seed)}).Fingerprint()
 	}
-	if make("a", 1) != make("a", 1) || make("a", 1) == make("b", 1) || make("a", 1) == make("a", 2) {
+	first, again, other, pixels := of("a", 1), of("a", 1), of("b", 1), of("a", 2)
+	if first != again || first == other || first == pixels {
 		t.Error("the fingerprint does not tell sets apart")
 	}
 }

@@ -1,0 +1,98 @@
+package dataloader
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"relsim/scenes"
+)
+
+func tinyScenes() scenes.Config {
+	c := scenes.Default()
+	c.Size = 32
+	c.TrainProfiles, c.Twins = 8, 6
+	c.ValProfiles, c.ValTwins = 2, 4
+	c.TestProfiles, c.TestTwins = 4, 8
+	return c
+}
+
+// The benchmark from memory and from the files that it writes is the same: items,
+// pixels, and so every batch.
+func TestScenesFromMemoryAndDisk(t *testing.T) {
+	cfg := tinyScenes()
+	dir := filepath.Join(t.TempDir(), "scenes")
+	if _, err := scenes.Write(context.Background(), dir, cfg, scenes.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	pairs := 0
+	for _, split := range scenes.Splits() {
+		memory, err := Scenes(cfg, split)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk, err := OpenJSONL(filepath.Join(dir, split+".jsonl"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if memory.Len() != disk.Len() || memory.Name() != "scenes "+split {
+			t.Fatalf("%s: %d and %d items, name %q", split, memory.Len(), disk.Len(), memory.Name())
+		}
+		for i := range memory.Len() {
+			got, want := disk.Item(i), memory.Item(i)
+			got.URL, got.Line, got.Path = "", 0, "" // only files have them
+			if got != want {
+				t.Fatalf("%s %d: %+v from disk, %+v from memory", split, i, got, want)
+			}
+			if want.Pair != "" {
+				pairs++
+			}
+		}
+		c := Config{Batch: 8, Workers: 2, Seed: 3, Transform: Transform{Size: 32, Flip: true, Turn: true}}
+		a, b := take(t, newLoader(t, memory, c), 8), take(t, newLoader(t, disk, c), 8)
+		for i := range a {
+			if !slices.Equal(a[i].Images, b[i].Images) || !slices.Equal(a[i].Index, b[i].Index) {
+				t.Fatalf("%s: batch %d differs", split, i)
+			}
+		}
+	}
+	if pairs == 0 {
+		t.Error("no near miss names its true picture")
+	}
+}
+
+func TestPairsAreTestPictures(t *testing.T) {
+	cfg := tinyScenes()
+	test, err := Scenes(cfg, scenes.Test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := Scenes(cfg, scenes.NearMiss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byID := make(map[string]Item)
+	for i := range test.Len() {
+		byID[test.Item(i).ID] = test.Item(i)
+	}
+	for i := range near.Len() {
+		it := near.Item(i)
+		if pair, ok := byID[it.Pair]; !ok || pair.Relation != it.Relation || pair.Profile != it.Profile {
+			t.Errorf("near miss %d: %+v, its true picture is %+v", i, it, pair)
+		}
+	}
+}
+
+func TestScenesErrors(t *testing.T) {
+	if _, err := Scenes(tinyScenes(), "tset"); err == nil || !strings.Contains(err.Error(), "tset") {
+		t.Errorf("unknown split: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := ScenesContext(ctx, tinyScenes(), scenes.Train, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
