@@ -194,3 +194,39 @@ func TestAttentionAllocs(t *testing.T) {
 	noAllocs(t, "Attention", func() { Attention(p, o, lse, qkv, nil, s) })
 	noAllocs(t, "AttentionGrad", func() { AttentionGrad(p, qkv, o, o, lse, qkv, nil, s) })
 }
+
+// TestAttentionFixture compares with PyTorch: q (2, 3, 6, 8) with k and v (2, 3, 7, 8).
+// Here that is 7 tokens, the last of which asks nothing that counts.
+func TestAttentionFixture(t *testing.T) {
+	f := readFixture(t, "primitives/golden.safetensors")
+	s := AttentionShape{Batch: 2, Tokens: 7, Heads: 3, HeadDim: 8}
+	D := s.Heads * s.HeadDim
+	// rows calls f with the indices of each value of a (2, 3, tokens, 8) tensor, there
+	// and in rows of the given length.
+	rows := func(tokens, rowLen, offset int, f func(there, here int)) {
+		for i := range s.Batch * s.Heads * tokens * s.HeadDim {
+			c, t, h, b := i%s.HeadDim, i/s.HeadDim%tokens, i/s.HeadDim/tokens%s.Heads, i/s.HeadDim/tokens/s.Heads
+			f(i, (b*s.Tokens+t)*rowLen+offset+h*s.HeadDim+c)
+		}
+	}
+	eachTier(t, func(t *testing.T) {
+		n := s.Batch * s.Tokens * D
+		qkv, dqkv, o, do, lse := make([]float32, 3*n), make([]float32, 3*n), make([]float32, n), make([]float32, n), make([]float32, s.Batch*s.Heads*s.Tokens)
+		for part, tokens := range []int{6, 7, 7} {
+			in := f[fmt.Sprintf("in.attention.%d", part)].data
+			rows(tokens, 3*D, part*D, func(there, here int) { qkv[here] = in[there] })
+		}
+		rows(6, D, 0, func(there, here int) { do[here] = f["attention.cotangent"].data[there] })
+		Attention(nil, o, lse, qkv, nil, s)
+		AttentionGrad(nil, dqkv, do, o, lse, qkv, nil, s)
+		got := make([]float32, len(f["attention.out"].data))
+		rows(6, D, 0, func(there, here int) { got[there] = o[here] })
+		byRow(t, "o", got, f["attention.out"])
+		for part, tokens := range []int{6, 7, 7} {
+			want := f[fmt.Sprintf("attention.grad%d", part)]
+			got := make([]float32, len(want.data))
+			rows(tokens, 3*D, part*D, func(there, here int) { got[there] = dqkv[here] })
+			byRow(t, fmt.Sprintf("grad%d", part), got, want)
+		}
+	})
+}

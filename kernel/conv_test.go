@@ -189,3 +189,38 @@ func TestConv2DAllocs(t *testing.T) {
 	noAllocs(t, "Conv2DGradX", func() { Conv2DGradX(p, x, y, w, c) })
 	noAllocs(t, "Conv2DGradW", func() { Conv2DGradW(p, w, bias, y, x, c) })
 }
+
+// TestConv2DFixture compares with PyTorch. The outputs there are (B, OutC, OH, OW).
+func TestConv2DFixture(t *testing.T) {
+	f := readFixture(t, "primitives/golden.safetensors")
+	const name = "conv2d.stride2x1.pad1x0"
+	x, w, bias := f["in."+name+".0"], f["in."+name+".1"], f["in."+name+".2"]
+	c := ConvShape{
+		Batch: x.shape[0], InC: x.shape[1], InH: x.shape[2], InW: x.shape[3],
+		OutC: w.shape[0], KH: w.shape[2], KW: w.shape[3],
+		StrideH: 2, StrideW: 1, PadH: 1, PadW: 0, ChannelsFirst: true,
+	}
+	out := f[name+".out"]
+	if want := []int{c.Batch, c.OutC, c.OutH(), c.OutW()}; fmt.Sprint(out.shape) != fmt.Sprint(want) {
+		t.Fatalf("output of %v, want %v", want, out.shape)
+	}
+	pixels := c.OutH() * c.OutW()
+	eachTier(t, func(t *testing.T) {
+		y, dy := make([]float32, len(out.data)), make([]float32, len(out.data))
+		for b := range c.Batch {
+			Transpose(nil, dy[b*pixels*c.OutC:][:pixels*c.OutC], f[name+".cotangent"].data[b*pixels*c.OutC:][:pixels*c.OutC], c.OutC, pixels)
+		}
+		dx, dw, dbias := make([]float32, len(x.data)), make([]float32, len(w.data)), make([]float32, c.OutC)
+		Conv2D(nil, y, x.data, w.data, bias.data, c)
+		Conv2DGradX(nil, dx, dy, w.data, c)
+		Conv2DGradW(nil, dw, dbias, dy, x.data, c)
+		planes := make([]float32, len(y))
+		for b := range c.Batch {
+			Transpose(nil, planes[b*pixels*c.OutC:][:pixels*c.OutC], y[b*pixels*c.OutC:][:pixels*c.OutC], pixels, c.OutC)
+		}
+		byRow(t, "y", planes, out)
+		byRow(t, "dx", dx, f[name+".grad0"])
+		byRow(t, "dw", dw, f[name+".grad1"])
+		byRow(t, "dbias", dbias, f[name+".grad2"])
+	})
+}

@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestPoolRunsEachItemOnce(t *testing.T) {
+	for _, threads := range []int{0, 1, 2, 3, 8} {
+		var p *Pool
+		if threads > 0 {
+			p = NewPool(threads)
+			if p.Threads() != threads {
+				t.Errorf("Threads() = %d, want %d", p.Threads(), threads)
+			}
+		}
+		for _, n := range []int{0, 1, 2, 7, 1000} {
+			counts := make([]atomic.Int32, n)
+			p.Run(n, func(i int) { counts[i].Add(1) })
+			for i := range counts {
+				if c := counts[i].Load(); c != 1 {
+					t.Fatalf("%d threads: item %d of %d ran %d times", threads, i, n, c)
+				}
+			}
+		}
+		p.Close()
+		p.Close()
+		ran := 0
+		p.Run(1, func(int) { ran++ })
+		if ran != 1 {
+			t.Errorf("%d threads: Run after Close ran %d items", threads, ran)
+		}
+	}
+}
+
+// TestPoolShares needs two items to run at the same time.
+func TestPoolShares(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	var both sync.WaitGroup
+	both.Add(2)
+	p.Run(2, func(int) {
+		both.Done()
+		both.Wait()
+	})
+}
+
+func TestPoolNestedAndConcurrent(t *testing.T) {
+	p := NewPool(3)
+	defer p.Close()
+	var total atomic.Int64
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for range 50 {
+				p.Run(5, func(int) { p.Run(4, func(int) { total.Add(1) }) })
+			}
+		})
+	}
+	callers.Wait()
+	if got := total.Load(); got != 4*50*5*4 {
+		t.Errorf("%d items ran, want %d", got, 4*50*5*4)
+	}
+}
+
+func TestPoolPanic(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	for range 20 {
+		func() {
+			defer func() {
+				if r := recover(); r != "item 3" {
+					t.Errorf("recovered %v, want the item's value", r)
+				}
+			}()
+			p.Run(8, func(i int) {
+				if i == 3 {
+					panic("item 3")
+				}
+			})
+		}()
+		ran := atomic.Int32{}
+		p.Run(8, func(int) { ran.Add(1) })
+		if ran.Load() != 8 {
+			t.Fatalf("%d of 8 items ran after a panic", ran.Load())
+		}
+	}
+}
+
+func TestPoolCloseEndsGoroutines(t *testing.T) {
+	before := runtime.NumGoroutine()
+	p := NewPool(6)
+	p.Run(100, func(int) {})
+	p.Close()
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines, %d before the pool", after, before)
+	}
+}
+
+func TestNewPoolPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic for 0 threads")
+		}
+	}()
+	NewPool(0)
+}
+
+func TestPoolAllocs(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	f := func(int) {}
+	noAllocs(t, "Run", func() { p.Run(10, f) })
+}
