@@ -475,70 +475,75 @@ finish:
 // func expAVX2(y []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expAVX2(SB), NOSPLIT, $0-48
-	MOVQ y_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ y_len+8(FP), DX
-	XORQ BX, BX
-	MOVQ DX, SI
-	SUBQ $0x10, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	VMOVUPS rows_b102e308<>+0(SB), Y4
+	VMOVUPS rows_39506967<>+0(SB), Y5
+	VMOVUPS rows_3ab743ce<>+0(SB), Y6
+	VMOVUPS rows_3c088908<>+0(SB), Y7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Y8
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x10, SI
 
 many:
 	CMPQ         BX, SI
 	JG           manydone
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      rows_c2d00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y0, Y1
-	VROUNDPS     $0x08, Y1, Y1
-	VFNMADD231PS rows_3f317218<>+0(SB), Y1, Y0
-	VFNMADD231PS rows_b102e308<>+0(SB), Y1, Y0
-	VMOVUPS      rows_39506967<>+0(SB), Y2
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3c088908<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f000000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VCVTPS2DQ    Y1, Y1
-	VPSRAD       $0x01, Y1, Y0
-	VPSUBD       Y0, Y1, Y1
-	VPSLLD       $0x17, Y0, Y0
-	VPSLLD       $0x17, Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VMULPS       Y0, Y2, Y2
-	VMULPS       Y1, Y2, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
-	VMOVUPS      32(CX)(BX*4), Y0
-	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      rows_c2d00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y0, Y1
-	VROUNDPS     $0x08, Y1, Y1
-	VFNMADD231PS rows_3f317218<>+0(SB), Y1, Y0
-	VFNMADD231PS rows_b102e308<>+0(SB), Y1, Y0
-	VMOVUPS      rows_39506967<>+0(SB), Y2
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3c088908<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f000000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VCVTPS2DQ    Y1, Y1
-	VPSRAD       $0x01, Y1, Y0
-	VPSUBD       Y0, Y1, Y1
-	VPSLLD       $0x17, Y0, Y0
-	VPSLLD       $0x17, Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VMULPS       Y0, Y2, Y2
-	VMULPS       Y1, Y2, Y0
-	VMOVUPS      Y0, 32(AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y9
+	VMINPS       Y9, Y0, Y9
+	VMAXPS       Y9, Y1, Y9
+	VMULPS       Y2, Y9, Y10
+	VROUNDPS     $0x08, Y10, Y10
+	VFNMADD231PS Y3, Y10, Y9
+	VFNMADD231PS Y4, Y10, Y9
+	VMOVUPS      Y5, Y11
+	VFMADD213PS  Y6, Y9, Y11
+	VFMADD213PS  Y7, Y9, Y11
+	VFMADD213PS  Y8, Y9, Y11
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f000000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSRAD       $0x01, Y10, Y9
+	VPSUBD       Y9, Y10, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       rows_3f800000<>+0(SB), Y9, Y9
+	VPADDD       rows_3f800000<>+0(SB), Y10, Y10
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y10, Y11, Y9
+	VMOVUPS      Y9, (AX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y9
+	VMINPS       Y9, Y0, Y9
+	VMAXPS       Y9, Y1, Y9
+	VMULPS       Y2, Y9, Y10
+	VROUNDPS     $0x08, Y10, Y10
+	VFNMADD231PS Y3, Y10, Y9
+	VFNMADD231PS Y4, Y10, Y9
+	VMOVUPS      Y5, Y11
+	VFMADD213PS  Y6, Y9, Y11
+	VFMADD213PS  Y7, Y9, Y11
+	VFMADD213PS  Y8, Y9, Y11
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f000000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSRAD       $0x01, Y10, Y9
+	VPSUBD       Y9, Y10, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       rows_3f800000<>+0(SB), Y9, Y9
+	VPADDD       rows_3f800000<>+0(SB), Y10, Y10
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y10, Y11, Y9
+	VMOVUPS      Y9, 32(AX)(BX*4)
 	ADDQ         $0x10, BX
 	JMP          many
 
@@ -549,33 +554,31 @@ manydone:
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      rows_c2d00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y0, Y1
-	VROUNDPS     $0x08, Y1, Y1
-	VFNMADD231PS rows_3f317218<>+0(SB), Y1, Y0
-	VFNMADD231PS rows_b102e308<>+0(SB), Y1, Y0
-	VMOVUPS      rows_39506967<>+0(SB), Y2
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3c088908<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f000000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y0, Y2
-	VCVTPS2DQ    Y1, Y1
-	VPSRAD       $0x01, Y1, Y0
-	VPSUBD       Y0, Y1, Y1
-	VPSLLD       $0x17, Y0, Y0
-	VPSLLD       $0x17, Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VMULPS       Y0, Y2, Y2
-	VMULPS       Y1, Y2, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y9
+	VMINPS       Y9, Y0, Y9
+	VMAXPS       Y9, Y1, Y9
+	VMULPS       Y2, Y9, Y10
+	VROUNDPS     $0x08, Y10, Y10
+	VFNMADD231PS Y3, Y10, Y9
+	VFNMADD231PS Y4, Y10, Y9
+	VMOVUPS      Y5, Y11
+	VFMADD213PS  Y6, Y9, Y11
+	VFMADD213PS  Y7, Y9, Y11
+	VFMADD213PS  Y8, Y9, Y11
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f000000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSRAD       $0x01, Y10, Y9
+	VPSUBD       Y9, Y10, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       rows_3f800000<>+0(SB), Y9, Y9
+	VPADDD       rows_3f800000<>+0(SB), Y10, Y10
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y10, Y11, Y9
+	VMOVUPS      Y9, (AX)(BX*4)
 	ADDQ         $0x08, BX
 	JMP          one
 
@@ -586,34 +589,32 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), DX
 	SHLQ         $0x02, SI
 	SUBQ         SI, DX
-	VMOVDQU      32(DX), Y0
-	VMASKMOVPS   (CX)(BX*4), Y0, Y1
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y1
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y1
-	VMOVUPS      rows_39506967<>+0(SB), Y3
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f000000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
-	VPSLLD       $0x17, Y1, Y1
+	VMOVDQU      32(DX), Y9
+	VMASKMOVPS   (CX)(BX*4), Y9, Y10
+	VMINPS       Y10, Y0, Y10
+	VMAXPS       Y10, Y1, Y10
+	VMULPS       Y2, Y10, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y10
+	VFNMADD231PS Y4, Y0, Y10
+	VMOVUPS      Y5, Y1
+	VFMADD213PS  Y6, Y10, Y1
+	VFMADD213PS  Y7, Y10, Y1
+	VFMADD213PS  Y8, Y10, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y10, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y10, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y10, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y10, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y1, Y3, Y3
-	VMULPS       Y2, Y3, Y1
-	VMASKMOVPS   Y1, Y0, (AX)(BX*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y10
+	VMASKMOVPS   Y10, Y9, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -627,7 +628,15 @@ DATA rows_42b20000<>+16(SB)/4, $0x42b20000
 DATA rows_42b20000<>+20(SB)/4, $0x42b20000
 DATA rows_42b20000<>+24(SB)/4, $0x42b20000
 DATA rows_42b20000<>+28(SB)/4, $0x42b20000
-GLOBL rows_42b20000<>(SB), RODATA|NOPTR, $32
+DATA rows_42b20000<>+32(SB)/4, $0x42b20000
+DATA rows_42b20000<>+36(SB)/4, $0x42b20000
+DATA rows_42b20000<>+40(SB)/4, $0x42b20000
+DATA rows_42b20000<>+44(SB)/4, $0x42b20000
+DATA rows_42b20000<>+48(SB)/4, $0x42b20000
+DATA rows_42b20000<>+52(SB)/4, $0x42b20000
+DATA rows_42b20000<>+56(SB)/4, $0x42b20000
+DATA rows_42b20000<>+60(SB)/4, $0x42b20000
+GLOBL rows_42b20000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_c2d00000<>+0(SB)/4, $0xc2d00000
 DATA rows_c2d00000<>+4(SB)/4, $0xc2d00000
@@ -637,7 +646,15 @@ DATA rows_c2d00000<>+16(SB)/4, $0xc2d00000
 DATA rows_c2d00000<>+20(SB)/4, $0xc2d00000
 DATA rows_c2d00000<>+24(SB)/4, $0xc2d00000
 DATA rows_c2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL rows_c2d00000<>(SB), RODATA|NOPTR, $32
+DATA rows_c2d00000<>+32(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+36(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+40(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+44(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+48(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+52(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+56(SB)/4, $0xc2d00000
+DATA rows_c2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL rows_c2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA rows_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -647,7 +664,15 @@ DATA rows_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA rows_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA rows_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA rows_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL rows_3fb8aa3b<>(SB), RODATA|NOPTR, $32
+DATA rows_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA rows_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL rows_3fb8aa3b<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3f317218<>+0(SB)/4, $0x3f317218
 DATA rows_3f317218<>+4(SB)/4, $0x3f317218
@@ -657,7 +682,15 @@ DATA rows_3f317218<>+16(SB)/4, $0x3f317218
 DATA rows_3f317218<>+20(SB)/4, $0x3f317218
 DATA rows_3f317218<>+24(SB)/4, $0x3f317218
 DATA rows_3f317218<>+28(SB)/4, $0x3f317218
-GLOBL rows_3f317218<>(SB), RODATA|NOPTR, $32
+DATA rows_3f317218<>+32(SB)/4, $0x3f317218
+DATA rows_3f317218<>+36(SB)/4, $0x3f317218
+DATA rows_3f317218<>+40(SB)/4, $0x3f317218
+DATA rows_3f317218<>+44(SB)/4, $0x3f317218
+DATA rows_3f317218<>+48(SB)/4, $0x3f317218
+DATA rows_3f317218<>+52(SB)/4, $0x3f317218
+DATA rows_3f317218<>+56(SB)/4, $0x3f317218
+DATA rows_3f317218<>+60(SB)/4, $0x3f317218
+GLOBL rows_3f317218<>(SB), RODATA|NOPTR, $64
 
 DATA rows_b102e308<>+0(SB)/4, $0xb102e308
 DATA rows_b102e308<>+4(SB)/4, $0xb102e308
@@ -667,7 +700,15 @@ DATA rows_b102e308<>+16(SB)/4, $0xb102e308
 DATA rows_b102e308<>+20(SB)/4, $0xb102e308
 DATA rows_b102e308<>+24(SB)/4, $0xb102e308
 DATA rows_b102e308<>+28(SB)/4, $0xb102e308
-GLOBL rows_b102e308<>(SB), RODATA|NOPTR, $32
+DATA rows_b102e308<>+32(SB)/4, $0xb102e308
+DATA rows_b102e308<>+36(SB)/4, $0xb102e308
+DATA rows_b102e308<>+40(SB)/4, $0xb102e308
+DATA rows_b102e308<>+44(SB)/4, $0xb102e308
+DATA rows_b102e308<>+48(SB)/4, $0xb102e308
+DATA rows_b102e308<>+52(SB)/4, $0xb102e308
+DATA rows_b102e308<>+56(SB)/4, $0xb102e308
+DATA rows_b102e308<>+60(SB)/4, $0xb102e308
+GLOBL rows_b102e308<>(SB), RODATA|NOPTR, $64
 
 DATA rows_39506967<>+0(SB)/4, $0x39506967
 DATA rows_39506967<>+4(SB)/4, $0x39506967
@@ -677,7 +718,15 @@ DATA rows_39506967<>+16(SB)/4, $0x39506967
 DATA rows_39506967<>+20(SB)/4, $0x39506967
 DATA rows_39506967<>+24(SB)/4, $0x39506967
 DATA rows_39506967<>+28(SB)/4, $0x39506967
-GLOBL rows_39506967<>(SB), RODATA|NOPTR, $32
+DATA rows_39506967<>+32(SB)/4, $0x39506967
+DATA rows_39506967<>+36(SB)/4, $0x39506967
+DATA rows_39506967<>+40(SB)/4, $0x39506967
+DATA rows_39506967<>+44(SB)/4, $0x39506967
+DATA rows_39506967<>+48(SB)/4, $0x39506967
+DATA rows_39506967<>+52(SB)/4, $0x39506967
+DATA rows_39506967<>+56(SB)/4, $0x39506967
+DATA rows_39506967<>+60(SB)/4, $0x39506967
+GLOBL rows_39506967<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3ab743ce<>+0(SB)/4, $0x3ab743ce
 DATA rows_3ab743ce<>+4(SB)/4, $0x3ab743ce
@@ -687,7 +736,15 @@ DATA rows_3ab743ce<>+16(SB)/4, $0x3ab743ce
 DATA rows_3ab743ce<>+20(SB)/4, $0x3ab743ce
 DATA rows_3ab743ce<>+24(SB)/4, $0x3ab743ce
 DATA rows_3ab743ce<>+28(SB)/4, $0x3ab743ce
-GLOBL rows_3ab743ce<>(SB), RODATA|NOPTR, $32
+DATA rows_3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA rows_3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL rows_3ab743ce<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3c088908<>+0(SB)/4, $0x3c088908
 DATA rows_3c088908<>+4(SB)/4, $0x3c088908
@@ -697,7 +754,15 @@ DATA rows_3c088908<>+16(SB)/4, $0x3c088908
 DATA rows_3c088908<>+20(SB)/4, $0x3c088908
 DATA rows_3c088908<>+24(SB)/4, $0x3c088908
 DATA rows_3c088908<>+28(SB)/4, $0x3c088908
-GLOBL rows_3c088908<>(SB), RODATA|NOPTR, $32
+DATA rows_3c088908<>+32(SB)/4, $0x3c088908
+DATA rows_3c088908<>+36(SB)/4, $0x3c088908
+DATA rows_3c088908<>+40(SB)/4, $0x3c088908
+DATA rows_3c088908<>+44(SB)/4, $0x3c088908
+DATA rows_3c088908<>+48(SB)/4, $0x3c088908
+DATA rows_3c088908<>+52(SB)/4, $0x3c088908
+DATA rows_3c088908<>+56(SB)/4, $0x3c088908
+DATA rows_3c088908<>+60(SB)/4, $0x3c088908
+GLOBL rows_3c088908<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
 DATA rows_3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
@@ -707,7 +772,15 @@ DATA rows_3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
 DATA rows_3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
 DATA rows_3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
 DATA rows_3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-GLOBL rows_3d2aa9c1<>(SB), RODATA|NOPTR, $32
+DATA rows_3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA rows_3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL rows_3d2aa9c1<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
 DATA rows_3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
@@ -717,7 +790,15 @@ DATA rows_3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
 DATA rows_3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
 DATA rows_3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
 DATA rows_3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-GLOBL rows_3e2aaaaa<>(SB), RODATA|NOPTR, $32
+DATA rows_3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA rows_3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL rows_3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3f000000<>+0(SB)/4, $0x3f000000
 DATA rows_3f000000<>+4(SB)/4, $0x3f000000
@@ -727,7 +808,15 @@ DATA rows_3f000000<>+16(SB)/4, $0x3f000000
 DATA rows_3f000000<>+20(SB)/4, $0x3f000000
 DATA rows_3f000000<>+24(SB)/4, $0x3f000000
 DATA rows_3f000000<>+28(SB)/4, $0x3f000000
-GLOBL rows_3f000000<>(SB), RODATA|NOPTR, $32
+DATA rows_3f000000<>+32(SB)/4, $0x3f000000
+DATA rows_3f000000<>+36(SB)/4, $0x3f000000
+DATA rows_3f000000<>+40(SB)/4, $0x3f000000
+DATA rows_3f000000<>+44(SB)/4, $0x3f000000
+DATA rows_3f000000<>+48(SB)/4, $0x3f000000
+DATA rows_3f000000<>+52(SB)/4, $0x3f000000
+DATA rows_3f000000<>+56(SB)/4, $0x3f000000
+DATA rows_3f000000<>+60(SB)/4, $0x3f000000
+GLOBL rows_3f000000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3f800000<>+0(SB)/4, $0x3f800000
 DATA rows_3f800000<>+4(SB)/4, $0x3f800000
@@ -737,7 +826,15 @@ DATA rows_3f800000<>+16(SB)/4, $0x3f800000
 DATA rows_3f800000<>+20(SB)/4, $0x3f800000
 DATA rows_3f800000<>+24(SB)/4, $0x3f800000
 DATA rows_3f800000<>+28(SB)/4, $0x3f800000
-GLOBL rows_3f800000<>(SB), RODATA|NOPTR, $32
+DATA rows_3f800000<>+32(SB)/4, $0x3f800000
+DATA rows_3f800000<>+36(SB)/4, $0x3f800000
+DATA rows_3f800000<>+40(SB)/4, $0x3f800000
+DATA rows_3f800000<>+44(SB)/4, $0x3f800000
+DATA rows_3f800000<>+48(SB)/4, $0x3f800000
+DATA rows_3f800000<>+52(SB)/4, $0x3f800000
+DATA rows_3f800000<>+56(SB)/4, $0x3f800000
+DATA rows_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL rows_3f800000<>(SB), RODATA|NOPTR, $64
 
 // func sumAVX2(x []float32) float64
 // Requires: AVX, SSE2
@@ -1012,7 +1109,15 @@ DATA rows_ff800000<>+16(SB)/4, $0xff800000
 DATA rows_ff800000<>+20(SB)/4, $0xff800000
 DATA rows_ff800000<>+24(SB)/4, $0xff800000
 DATA rows_ff800000<>+28(SB)/4, $0xff800000
-GLOBL rows_ff800000<>(SB), RODATA|NOPTR, $32
+DATA rows_ff800000<>+32(SB)/4, $0xff800000
+DATA rows_ff800000<>+36(SB)/4, $0xff800000
+DATA rows_ff800000<>+40(SB)/4, $0xff800000
+DATA rows_ff800000<>+44(SB)/4, $0xff800000
+DATA rows_ff800000<>+48(SB)/4, $0xff800000
+DATA rows_ff800000<>+52(SB)/4, $0xff800000
+DATA rows_ff800000<>+56(SB)/4, $0xff800000
+DATA rows_ff800000<>+60(SB)/4, $0xff800000
+GLOBL rows_ff800000<>(SB), RODATA|NOPTR, $64
 
 // func colSumAVX2(dst []float32, x []float32, rows int)
 // Requires: AVX
@@ -1227,8 +1332,17 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	MOVQ         src_base+24(FP), CX
 	VBROADCASTSS scale+48(FP), Y0
 	VBROADCASTSS max+52(FP), Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
+	VMOVUPS      rows_42b20000<>+0(SB), Y2
+	VMOVUPS      rows_c2d00000<>+0(SB), Y3
+	VMOVUPS      rows_3fb8aa3b<>+0(SB), Y4
+	VMOVUPS      rows_3f317218<>+0(SB), Y5
+	VMOVUPS      rows_b102e308<>+0(SB), Y6
+	VMOVUPS      rows_39506967<>+0(SB), Y7
+	VMOVUPS      rows_3ab743ce<>+0(SB), Y8
+	VMOVUPS      rows_3c088908<>+0(SB), Y9
+	VMOVUPS      rows_3d2aa9c1<>+0(SB), Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
 	MOVQ         dst_len+8(FP), DX
 	XORQ         BX, BX
 	MOVQ         DX, SI
@@ -1237,64 +1351,60 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 many:
 	CMPQ         BX, SI
 	JG           manydone
-	VMOVUPS      (CX)(BX*4), Y4
-	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS rows_3f317218<>+0(SB), Y5, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y5, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y6
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y4, Y6, Y6
-	VMULPS       Y5, Y6, Y4
-	VADDPS       Y4, Y2, Y2
-	VMOVUPS      Y4, (AX)(BX*4)
-	VMOVUPS      32(CX)(BX*4), Y4
-	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS rows_3f317218<>+0(SB), Y5, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y5, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y6
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y4, Y6, Y6
-	VMULPS       Y5, Y6, Y4
-	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y4, 32(AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y13
+	VFMSUB213PS  Y1, Y0, Y13
+	VMINPS       Y13, Y2, Y13
+	VMAXPS       Y13, Y3, Y13
+	VMULPS       Y4, Y13, Y14
+	VROUNDPS     $0x08, Y14, Y14
+	VFNMADD231PS Y5, Y14, Y13
+	VFNMADD231PS Y6, Y14, Y13
+	VMOVUPS      Y7, Y15
+	VFMADD213PS  Y8, Y13, Y15
+	VFMADD213PS  Y9, Y13, Y15
+	VFMADD213PS  Y10, Y13, Y15
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f000000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VCVTPS2DQ    Y14, Y14
+	VPSRAD       $0x01, Y14, Y13
+	VPSUBD       Y13, Y14, Y14
+	VPSLLD       $0x17, Y13, Y13
+	VPSLLD       $0x17, Y14, Y14
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
+	VMULPS       Y13, Y15, Y15
+	VMULPS       Y14, Y15, Y13
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y13, (AX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y13
+	VFMSUB213PS  Y1, Y0, Y13
+	VMINPS       Y13, Y2, Y13
+	VMAXPS       Y13, Y3, Y13
+	VMULPS       Y4, Y13, Y14
+	VROUNDPS     $0x08, Y14, Y14
+	VFNMADD231PS Y5, Y14, Y13
+	VFNMADD231PS Y6, Y14, Y13
+	VMOVUPS      Y7, Y15
+	VFMADD213PS  Y8, Y13, Y15
+	VFMADD213PS  Y9, Y13, Y15
+	VFMADD213PS  Y10, Y13, Y15
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f000000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VCVTPS2DQ    Y14, Y14
+	VPSRAD       $0x01, Y14, Y13
+	VPSUBD       Y13, Y14, Y14
+	VPSLLD       $0x17, Y13, Y13
+	VPSLLD       $0x17, Y14, Y14
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
+	VMULPS       Y13, Y15, Y15
+	VMULPS       Y14, Y15, Y13
+	VADDPS       Y13, Y12, Y12
+	VMOVUPS      Y13, 32(AX)(BX*4)
 	ADDQ         $0x10, BX
 	JMP          many
 
@@ -1305,35 +1415,33 @@ manydone:
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Y4
-	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS rows_3f317218<>+0(SB), Y5, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y5, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y6
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y4, Y6, Y6
-	VMULPS       Y5, Y6, Y4
-	VADDPS       Y4, Y2, Y2
-	VMOVUPS      Y4, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y13
+	VFMSUB213PS  Y1, Y0, Y13
+	VMINPS       Y13, Y2, Y13
+	VMAXPS       Y13, Y3, Y13
+	VMULPS       Y4, Y13, Y14
+	VROUNDPS     $0x08, Y14, Y14
+	VFNMADD231PS Y5, Y14, Y13
+	VFNMADD231PS Y6, Y14, Y13
+	VMOVUPS      Y7, Y15
+	VFMADD213PS  Y8, Y13, Y15
+	VFMADD213PS  Y9, Y13, Y15
+	VFMADD213PS  Y10, Y13, Y15
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f000000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
+	VCVTPS2DQ    Y14, Y14
+	VPSRAD       $0x01, Y14, Y13
+	VPSUBD       Y13, Y14, Y14
+	VPSLLD       $0x17, Y13, Y13
+	VPSLLD       $0x17, Y14, Y14
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
+	VMULPS       Y13, Y15, Y15
+	VMULPS       Y14, Y15, Y13
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y13, (AX)(BX*4)
 	ADDQ         $0x08, BX
 	JMP          one
 
@@ -1344,47 +1452,45 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), DX
 	SHLQ         $0x02, SI
 	SUBQ         SI, DX
-	VMOVDQU      32(DX), Y4
-	VMASKMOVPS   (CX)(BX*4), Y4, Y5
-	VFMSUB213PS  Y1, Y0, Y5
-	VMOVUPS      rows_42b20000<>+0(SB), Y0
-	VMINPS       Y5, Y0, Y5
-	VMOVUPS      rows_c2d00000<>+0(SB), Y0
-	VMAXPS       Y5, Y0, Y5
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y5, Y0
+	VMOVDQU      32(DX), Y13
+	VMASKMOVPS   (CX)(BX*4), Y13, Y14
+	VFMSUB213PS  Y1, Y0, Y14
+	VMINPS       Y14, Y2, Y14
+	VMAXPS       Y14, Y3, Y14
+	VMULPS       Y4, Y14, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS rows_3f317218<>+0(SB), Y0, Y5
-	VFNMADD231PS rows_b102e308<>+0(SB), Y0, Y5
-	VMOVUPS      rows_39506967<>+0(SB), Y1
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3c088908<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3f000000<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3f800000<>+0(SB), Y5, Y1
-	VFMADD213PS  rows_3f800000<>+0(SB), Y5, Y1
+	VFNMADD231PS Y5, Y0, Y14
+	VFNMADD231PS Y6, Y0, Y14
+	VMOVUPS      Y7, Y1
+	VFMADD213PS  Y8, Y14, Y1
+	VFMADD213PS  Y9, Y14, Y1
+	VFMADD213PS  Y10, Y14, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y14, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y14, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y14, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y14, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y5
-	VPSUBD       Y5, Y0, Y0
-	VPSLLD       $0x17, Y5, Y5
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
+	VPSLLD       $0x17, Y2, Y2
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
+	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
 	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y5, Y1, Y1
-	VMULPS       Y0, Y1, Y5
-	VANDPS       Y4, Y5, Y5
-	VADDPS       Y5, Y2, Y2
-	VMASKMOVPS   Y5, Y4, (AX)(BX*4)
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y14
+	VANDPS       Y13, Y14, Y14
+	VADDPS       Y14, Y11, Y11
+	VMASKMOVPS   Y14, Y13, (AX)(BX*4)
 
 finish:
-	VADDPS       Y3, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X2
-	VPERMILPS    $0x4e, X2, X0
-	VADDPS       X0, X2, X2
-	VPERMILPS    $0xb1, X2, X0
-	VADDPS       X0, X2, X2
-	MOVSS        X2, ret+56(FP)
+	VADDPS       Y12, Y11, Y11
+	VEXTRACTF128 $0x01, Y11, X0
+	VADDPS       X0, X11, X11
+	VPERMILPS    $0x4e, X11, X0
+	VADDPS       X0, X11, X11
+	VPERMILPS    $0xb1, X11, X0
+	VADDPS       X0, X11, X11
+	MOVSS        X11, ret+56(FP)
 	VZEROUPPER
 	RET
 
@@ -1393,8 +1499,17 @@ finish:
 TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS max+24(FP), Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
+	VMOVUPS      rows_42b20000<>+0(SB), Y1
+	VMOVUPS      rows_c2d00000<>+0(SB), Y2
+	VMOVUPS      rows_3fb8aa3b<>+0(SB), Y3
+	VMOVUPS      rows_3f317218<>+0(SB), Y4
+	VMOVUPS      rows_b102e308<>+0(SB), Y5
+	VMOVUPS      rows_39506967<>+0(SB), Y6
+	VMOVUPS      rows_3ab743ce<>+0(SB), Y7
+	VMOVUPS      rows_3c088908<>+0(SB), Y8
+	VMOVUPS      rows_3d2aa9c1<>+0(SB), Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
 	MOVQ         x_len+8(FP), CX
 	XORQ         DX, DX
 	MOVQ         CX, BX
@@ -1403,62 +1518,58 @@ TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
 many:
 	CMPQ         DX, BX
 	JG           manydone
-	VMOVUPS      (AX)(DX*4), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      rows_42b20000<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      rows_c2d00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS rows_3f317218<>+0(SB), Y4, Y3
-	VFNMADD231PS rows_b102e308<>+0(SB), Y4, Y3
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPSLLD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y3
-	VADDPS       Y3, Y1, Y1
-	VMOVUPS      32(AX)(DX*4), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      rows_42b20000<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      rows_c2d00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS rows_3f317218<>+0(SB), Y4, Y3
-	VFNMADD231PS rows_b102e308<>+0(SB), Y4, Y3
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPSLLD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y3
-	VADDPS       Y3, Y2, Y2
+	VMOVUPS      (AX)(DX*4), Y12
+	VSUBPS       Y0, Y12, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y12, Y2, Y12
+	VMULPS       Y3, Y12, Y13
+	VROUNDPS     $0x08, Y13, Y13
+	VFNMADD231PS Y4, Y13, Y12
+	VFNMADD231PS Y5, Y13, Y12
+	VMOVUPS      Y6, Y14
+	VFMADD213PS  Y7, Y12, Y14
+	VFMADD213PS  Y8, Y12, Y14
+	VFMADD213PS  Y9, Y12, Y14
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f000000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSRAD       $0x01, Y13, Y12
+	VPSUBD       Y12, Y13, Y13
+	VPSLLD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VMULPS       Y12, Y14, Y14
+	VMULPS       Y13, Y14, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      32(AX)(DX*4), Y12
+	VSUBPS       Y0, Y12, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y12, Y2, Y12
+	VMULPS       Y3, Y12, Y13
+	VROUNDPS     $0x08, Y13, Y13
+	VFNMADD231PS Y4, Y13, Y12
+	VFNMADD231PS Y5, Y13, Y12
+	VMOVUPS      Y6, Y14
+	VFMADD213PS  Y7, Y12, Y14
+	VFMADD213PS  Y8, Y12, Y14
+	VFMADD213PS  Y9, Y12, Y14
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f000000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSRAD       $0x01, Y13, Y12
+	VPSUBD       Y12, Y13, Y13
+	VPSLLD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VMULPS       Y12, Y14, Y14
+	VMULPS       Y13, Y14, Y12
+	VADDPS       Y12, Y11, Y11
 	ADDQ         $0x10, DX
 	JMP          many
 
@@ -1469,34 +1580,32 @@ manydone:
 one:
 	CMPQ         DX, BX
 	JG           onedone
-	VMOVUPS      (AX)(DX*4), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      rows_42b20000<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      rows_c2d00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS rows_3f317218<>+0(SB), Y4, Y3
-	VFNMADD231PS rows_b102e308<>+0(SB), Y4, Y3
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPSLLD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y3
-	VADDPS       Y3, Y1, Y1
+	VMOVUPS      (AX)(DX*4), Y12
+	VSUBPS       Y0, Y12, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y12, Y2, Y12
+	VMULPS       Y3, Y12, Y13
+	VROUNDPS     $0x08, Y13, Y13
+	VFNMADD231PS Y4, Y13, Y12
+	VFNMADD231PS Y5, Y13, Y12
+	VMOVUPS      Y6, Y14
+	VFMADD213PS  Y7, Y12, Y14
+	VFMADD213PS  Y8, Y12, Y14
+	VFMADD213PS  Y9, Y12, Y14
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f000000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSRAD       $0x01, Y13, Y12
+	VPSUBD       Y12, Y13, Y13
+	VPSLLD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
+	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
+	VMULPS       Y12, Y14, Y14
+	VMULPS       Y13, Y14, Y12
+	VADDPS       Y12, Y10, Y10
 	ADDQ         $0x08, DX
 	JMP          one
 
@@ -1507,46 +1616,44 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), CX
 	SHLQ         $0x02, BX
 	SUBQ         BX, CX
-	VMOVDQU      32(CX), Y3
-	VMASKMOVPS   (AX)(DX*4), Y3, Y4
-	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y0
-	VMINPS       Y4, Y0, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y0
-	VMAXPS       Y4, Y0, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y0
+	VMOVDQU      32(CX), Y12
+	VMASKMOVPS   (AX)(DX*4), Y12, Y13
+	VSUBPS       Y0, Y13, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y13, Y2, Y13
+	VMULPS       Y3, Y13, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS rows_3f317218<>+0(SB), Y0, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y0, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
+	VFNMADD231PS Y4, Y0, Y13
+	VFNMADD231PS Y5, Y0, Y13
+	VMOVUPS      Y6, Y1
+	VFMADD213PS  Y7, Y13, Y1
+	VFMADD213PS  Y8, Y13, Y1
+	VFMADD213PS  Y9, Y13, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y13, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y13, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y4
-	VPSUBD       Y4, Y0, Y0
-	VPSLLD       $0x17, Y4, Y4
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
+	VPSLLD       $0x17, Y2, Y2
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
+	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
 	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y4, Y5, Y5
-	VMULPS       Y0, Y5, Y4
-	VANDPS       Y3, Y4, Y4
-	VADDPS       Y4, Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y13
+	VANDPS       Y12, Y13, Y13
+	VADDPS       Y13, Y10, Y10
 
 finish:
-	VADDPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X1
-	VPERMILPS    $0x4e, X1, X0
-	VADDPS       X0, X1, X1
-	VPERMILPS    $0xb1, X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+	VADDPS       Y11, Y10, Y10
+	VEXTRACTF128 $0x01, Y10, X0
+	VADDPS       X0, X10, X10
+	VPERMILPS    $0x4e, X10, X0
+	VADDPS       X0, X10, X10
+	VPERMILPS    $0xb1, X10, X0
+	VADDPS       X0, X10, X10
+	MOVSS        X10, ret+32(FP)
 	VZEROUPPER
 	RET
 
@@ -2077,66 +2184,68 @@ finish:
 // func geluErfAVX2(y []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluErfAVX2(SB), NOSPLIT, $0-48
-	MOVQ y_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ y_len+8(FP), DX
-	XORQ BX, BX
-	MOVQ DX, SI
-	SUBQ $0x08, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x08, SI
 
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      rows_c1f00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VANDPS       rows_7fffffff<>+0(SB), Y0, Y1
-	VMOVUPS      rows_3e99999a<>+0(SB), Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      rows_3f800000<>+0(SB), Y1
-	VDIVPS       Y2, Y1, Y2
-	VMULPS       Y0, Y0, Y3
-	VMULPS       rows_bf000000<>+0(SB), Y3, Y3
-	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMINPS       Y3, Y1, Y3
-	VMOVUPS      rows_c2d00000<>+0(SB), Y1
-	VMAXPS       Y3, Y1, Y3
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y3, Y1
-	VROUNDPS     $0x08, Y1, Y1
-	VFNMADD231PS rows_3f317218<>+0(SB), Y1, Y3
-	VFNMADD231PS rows_b102e308<>+0(SB), Y1, Y3
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y4
-	VCVTPS2DQ    Y1, Y1
-	VPSRAD       $0x01, Y1, Y3
-	VPSUBD       Y3, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y1, Y4, Y3
-	VMOVUPS      rows_3d121fb5<>+0(SB), Y1
-	VFMADD213PS  rows_be20f9d7<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3e534e53<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_bd5be35a<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3df74dda<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3df50035<>+0(SB), Y2, Y1
-	VMULPS       Y2, Y1, Y1
-	VMULPS       Y3, Y1, Y1
-	VMOVUPS      rows_3f800000<>+0(SB), Y2
-	VSUBPS       Y1, Y2, Y2
-	VBLENDVPS    Y0, Y1, Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y4
+	VMOVUPS      rows_c1f00000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VANDPS       rows_7fffffff<>+0(SB), Y4, Y5
+	VMOVUPS      rows_3e99999a<>+0(SB), Y6
+	VFMADD213PS  rows_3f800000<>+0(SB), Y5, Y6
+	VMOVUPS      rows_3f800000<>+0(SB), Y5
+	VDIVPS       Y6, Y5, Y6
+	VMULPS       Y4, Y4, Y7
+	VMULPS       rows_bf000000<>+0(SB), Y7, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS Y3, Y5, Y7
+	VFNMADD231PS rows_b102e308<>+0(SB), Y5, Y7
+	VMOVUPS      rows_39506967<>+0(SB), Y8
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y5, Y8, Y7
+	VMOVUPS      rows_3d121fb5<>+0(SB), Y5
+	VFMADD213PS  rows_be20f9d7<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3e534e53<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3df74dda<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3df50035<>+0(SB), Y6, Y5
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VMOVUPS      rows_3f800000<>+0(SB), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMOVUPS      Y6, (AX)(BX*4)
 	ADDQ         $0x08, BX
 	JMP          one
 
@@ -2147,57 +2256,55 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), DX
 	SHLQ         $0x02, SI
 	SUBQ         SI, DX
-	VMOVDQU      32(DX), Y0
-	VMASKMOVPS   (CX)(BX*4), Y0, Y1
-	VMOVUPS      rows_c1f00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VANDPS       rows_7fffffff<>+0(SB), Y1, Y2
-	VMOVUPS      rows_3e99999a<>+0(SB), Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y3
-	VMOVUPS      rows_3f800000<>+0(SB), Y2
-	VDIVPS       Y3, Y2, Y3
-	VMULPS       Y1, Y1, Y4
-	VMULPS       rows_bf000000<>+0(SB), Y4, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y4, Y2, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y4, Y2, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y4
-	VPSUBD       Y4, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
+	VMOVDQU      32(DX), Y4
+	VMASKMOVPS   (CX)(BX*4), Y4, Y5
+	VMOVUPS      rows_c1f00000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VANDPS       rows_7fffffff<>+0(SB), Y5, Y6
+	VMOVUPS      rows_3e99999a<>+0(SB), Y7
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y7
+	VMOVUPS      rows_3f800000<>+0(SB), Y6
+	VDIVPS       Y7, Y6, Y7
+	VMULPS       Y5, Y5, Y6
+	VMULPS       rows_bf000000<>+0(SB), Y6, Y6
+	VMINPS       Y6, Y0, Y6
+	VMAXPS       Y6, Y1, Y6
+	VMULPS       Y2, Y6, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y6
+	VFNMADD231PS rows_b102e308<>+0(SB), Y0, Y6
+	VMOVUPS      rows_39506967<>+0(SB), Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y4, Y5, Y5
-	VMULPS       Y2, Y5, Y4
-	VMOVUPS      rows_3d121fb5<>+0(SB), Y2
-	VFMADD213PS  rows_be20f9d7<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3e534e53<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_bd5be35a<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3df74dda<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3df50035<>+0(SB), Y3, Y2
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      rows_3f800000<>+0(SB), Y3
-	VSUBPS       Y2, Y3, Y3
-	VBLENDVPS    Y1, Y2, Y3, Y3
-	VMULPS       Y1, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (AX)(BX*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y6
+	VMOVUPS      rows_3d121fb5<>+0(SB), Y0
+	VFMADD213PS  rows_be20f9d7<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3e534e53<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3df74dda<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3df50035<>+0(SB), Y7, Y0
+	VMULPS       Y7, Y0, Y0
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      rows_3f800000<>+0(SB), Y1
+	VSUBPS       Y0, Y1, Y1
+	VBLENDVPS    Y5, Y0, Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y4, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -2211,7 +2318,15 @@ DATA rows_41f00000<>+16(SB)/4, $0x41f00000
 DATA rows_41f00000<>+20(SB)/4, $0x41f00000
 DATA rows_41f00000<>+24(SB)/4, $0x41f00000
 DATA rows_41f00000<>+28(SB)/4, $0x41f00000
-GLOBL rows_41f00000<>(SB), RODATA|NOPTR, $32
+DATA rows_41f00000<>+32(SB)/4, $0x41f00000
+DATA rows_41f00000<>+36(SB)/4, $0x41f00000
+DATA rows_41f00000<>+40(SB)/4, $0x41f00000
+DATA rows_41f00000<>+44(SB)/4, $0x41f00000
+DATA rows_41f00000<>+48(SB)/4, $0x41f00000
+DATA rows_41f00000<>+52(SB)/4, $0x41f00000
+DATA rows_41f00000<>+56(SB)/4, $0x41f00000
+DATA rows_41f00000<>+60(SB)/4, $0x41f00000
+GLOBL rows_41f00000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_c1f00000<>+0(SB)/4, $0xc1f00000
 DATA rows_c1f00000<>+4(SB)/4, $0xc1f00000
@@ -2221,7 +2336,15 @@ DATA rows_c1f00000<>+16(SB)/4, $0xc1f00000
 DATA rows_c1f00000<>+20(SB)/4, $0xc1f00000
 DATA rows_c1f00000<>+24(SB)/4, $0xc1f00000
 DATA rows_c1f00000<>+28(SB)/4, $0xc1f00000
-GLOBL rows_c1f00000<>(SB), RODATA|NOPTR, $32
+DATA rows_c1f00000<>+32(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+36(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+40(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+44(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+48(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+52(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+56(SB)/4, $0xc1f00000
+DATA rows_c1f00000<>+60(SB)/4, $0xc1f00000
+GLOBL rows_c1f00000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3e99999a<>+0(SB)/4, $0x3e99999a
 DATA rows_3e99999a<>+4(SB)/4, $0x3e99999a
@@ -2231,7 +2354,15 @@ DATA rows_3e99999a<>+16(SB)/4, $0x3e99999a
 DATA rows_3e99999a<>+20(SB)/4, $0x3e99999a
 DATA rows_3e99999a<>+24(SB)/4, $0x3e99999a
 DATA rows_3e99999a<>+28(SB)/4, $0x3e99999a
-GLOBL rows_3e99999a<>(SB), RODATA|NOPTR, $32
+DATA rows_3e99999a<>+32(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+36(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+40(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+44(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+48(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+52(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+56(SB)/4, $0x3e99999a
+DATA rows_3e99999a<>+60(SB)/4, $0x3e99999a
+GLOBL rows_3e99999a<>(SB), RODATA|NOPTR, $64
 
 DATA rows_bf000000<>+0(SB)/4, $0xbf000000
 DATA rows_bf000000<>+4(SB)/4, $0xbf000000
@@ -2241,7 +2372,15 @@ DATA rows_bf000000<>+16(SB)/4, $0xbf000000
 DATA rows_bf000000<>+20(SB)/4, $0xbf000000
 DATA rows_bf000000<>+24(SB)/4, $0xbf000000
 DATA rows_bf000000<>+28(SB)/4, $0xbf000000
-GLOBL rows_bf000000<>(SB), RODATA|NOPTR, $32
+DATA rows_bf000000<>+32(SB)/4, $0xbf000000
+DATA rows_bf000000<>+36(SB)/4, $0xbf000000
+DATA rows_bf000000<>+40(SB)/4, $0xbf000000
+DATA rows_bf000000<>+44(SB)/4, $0xbf000000
+DATA rows_bf000000<>+48(SB)/4, $0xbf000000
+DATA rows_bf000000<>+52(SB)/4, $0xbf000000
+DATA rows_bf000000<>+56(SB)/4, $0xbf000000
+DATA rows_bf000000<>+60(SB)/4, $0xbf000000
+GLOBL rows_bf000000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3ecc422a<>+0(SB)/4, $0x3ecc422a
 DATA rows_3ecc422a<>+4(SB)/4, $0x3ecc422a
@@ -2251,7 +2390,15 @@ DATA rows_3ecc422a<>+16(SB)/4, $0x3ecc422a
 DATA rows_3ecc422a<>+20(SB)/4, $0x3ecc422a
 DATA rows_3ecc422a<>+24(SB)/4, $0x3ecc422a
 DATA rows_3ecc422a<>+28(SB)/4, $0x3ecc422a
-GLOBL rows_3ecc422a<>(SB), RODATA|NOPTR, $32
+DATA rows_3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA rows_3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL rows_3ecc422a<>(SB), RODATA|NOPTR, $64
 
 DATA rows_7fffffff<>+0(SB)/4, $0x7fffffff
 DATA rows_7fffffff<>+4(SB)/4, $0x7fffffff
@@ -2261,7 +2408,15 @@ DATA rows_7fffffff<>+16(SB)/4, $0x7fffffff
 DATA rows_7fffffff<>+20(SB)/4, $0x7fffffff
 DATA rows_7fffffff<>+24(SB)/4, $0x7fffffff
 DATA rows_7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL rows_7fffffff<>(SB), RODATA|NOPTR, $32
+DATA rows_7fffffff<>+32(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+36(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+40(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+44(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+48(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+52(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+56(SB)/4, $0x7fffffff
+DATA rows_7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL rows_7fffffff<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3d121fb5<>+0(SB)/4, $0x3d121fb5
 DATA rows_3d121fb5<>+4(SB)/4, $0x3d121fb5
@@ -2271,7 +2426,15 @@ DATA rows_3d121fb5<>+16(SB)/4, $0x3d121fb5
 DATA rows_3d121fb5<>+20(SB)/4, $0x3d121fb5
 DATA rows_3d121fb5<>+24(SB)/4, $0x3d121fb5
 DATA rows_3d121fb5<>+28(SB)/4, $0x3d121fb5
-GLOBL rows_3d121fb5<>(SB), RODATA|NOPTR, $32
+DATA rows_3d121fb5<>+32(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+36(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+40(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+44(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+48(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+52(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+56(SB)/4, $0x3d121fb5
+DATA rows_3d121fb5<>+60(SB)/4, $0x3d121fb5
+GLOBL rows_3d121fb5<>(SB), RODATA|NOPTR, $64
 
 DATA rows_be20f9d7<>+0(SB)/4, $0xbe20f9d7
 DATA rows_be20f9d7<>+4(SB)/4, $0xbe20f9d7
@@ -2281,7 +2444,15 @@ DATA rows_be20f9d7<>+16(SB)/4, $0xbe20f9d7
 DATA rows_be20f9d7<>+20(SB)/4, $0xbe20f9d7
 DATA rows_be20f9d7<>+24(SB)/4, $0xbe20f9d7
 DATA rows_be20f9d7<>+28(SB)/4, $0xbe20f9d7
-GLOBL rows_be20f9d7<>(SB), RODATA|NOPTR, $32
+DATA rows_be20f9d7<>+32(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+36(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+40(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+44(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+48(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+52(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+56(SB)/4, $0xbe20f9d7
+DATA rows_be20f9d7<>+60(SB)/4, $0xbe20f9d7
+GLOBL rows_be20f9d7<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3e534e53<>+0(SB)/4, $0x3e534e53
 DATA rows_3e534e53<>+4(SB)/4, $0x3e534e53
@@ -2291,7 +2462,15 @@ DATA rows_3e534e53<>+16(SB)/4, $0x3e534e53
 DATA rows_3e534e53<>+20(SB)/4, $0x3e534e53
 DATA rows_3e534e53<>+24(SB)/4, $0x3e534e53
 DATA rows_3e534e53<>+28(SB)/4, $0x3e534e53
-GLOBL rows_3e534e53<>(SB), RODATA|NOPTR, $32
+DATA rows_3e534e53<>+32(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+36(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+40(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+44(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+48(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+52(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+56(SB)/4, $0x3e534e53
+DATA rows_3e534e53<>+60(SB)/4, $0x3e534e53
+GLOBL rows_3e534e53<>(SB), RODATA|NOPTR, $64
 
 DATA rows_bd5be35a<>+0(SB)/4, $0xbd5be35a
 DATA rows_bd5be35a<>+4(SB)/4, $0xbd5be35a
@@ -2301,7 +2480,15 @@ DATA rows_bd5be35a<>+16(SB)/4, $0xbd5be35a
 DATA rows_bd5be35a<>+20(SB)/4, $0xbd5be35a
 DATA rows_bd5be35a<>+24(SB)/4, $0xbd5be35a
 DATA rows_bd5be35a<>+28(SB)/4, $0xbd5be35a
-GLOBL rows_bd5be35a<>(SB), RODATA|NOPTR, $32
+DATA rows_bd5be35a<>+32(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+36(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+40(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+44(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+48(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+52(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+56(SB)/4, $0xbd5be35a
+DATA rows_bd5be35a<>+60(SB)/4, $0xbd5be35a
+GLOBL rows_bd5be35a<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3e03a5a8<>+0(SB)/4, $0x3e03a5a8
 DATA rows_3e03a5a8<>+4(SB)/4, $0x3e03a5a8
@@ -2311,7 +2498,15 @@ DATA rows_3e03a5a8<>+16(SB)/4, $0x3e03a5a8
 DATA rows_3e03a5a8<>+20(SB)/4, $0x3e03a5a8
 DATA rows_3e03a5a8<>+24(SB)/4, $0x3e03a5a8
 DATA rows_3e03a5a8<>+28(SB)/4, $0x3e03a5a8
-GLOBL rows_3e03a5a8<>(SB), RODATA|NOPTR, $32
+DATA rows_3e03a5a8<>+32(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+36(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+40(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+44(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+48(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+52(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+56(SB)/4, $0x3e03a5a8
+DATA rows_3e03a5a8<>+60(SB)/4, $0x3e03a5a8
+GLOBL rows_3e03a5a8<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3dcc9f72<>+0(SB)/4, $0x3dcc9f72
 DATA rows_3dcc9f72<>+4(SB)/4, $0x3dcc9f72
@@ -2321,7 +2516,15 @@ DATA rows_3dcc9f72<>+16(SB)/4, $0x3dcc9f72
 DATA rows_3dcc9f72<>+20(SB)/4, $0x3dcc9f72
 DATA rows_3dcc9f72<>+24(SB)/4, $0x3dcc9f72
 DATA rows_3dcc9f72<>+28(SB)/4, $0x3dcc9f72
-GLOBL rows_3dcc9f72<>(SB), RODATA|NOPTR, $32
+DATA rows_3dcc9f72<>+32(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+36(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+40(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+44(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+48(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+52(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+56(SB)/4, $0x3dcc9f72
+DATA rows_3dcc9f72<>+60(SB)/4, $0x3dcc9f72
+GLOBL rows_3dcc9f72<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3df74dda<>+0(SB)/4, $0x3df74dda
 DATA rows_3df74dda<>+4(SB)/4, $0x3df74dda
@@ -2331,7 +2534,15 @@ DATA rows_3df74dda<>+16(SB)/4, $0x3df74dda
 DATA rows_3df74dda<>+20(SB)/4, $0x3df74dda
 DATA rows_3df74dda<>+24(SB)/4, $0x3df74dda
 DATA rows_3df74dda<>+28(SB)/4, $0x3df74dda
-GLOBL rows_3df74dda<>(SB), RODATA|NOPTR, $32
+DATA rows_3df74dda<>+32(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+36(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+40(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+44(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+48(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+52(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+56(SB)/4, $0x3df74dda
+DATA rows_3df74dda<>+60(SB)/4, $0x3df74dda
+GLOBL rows_3df74dda<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3df50035<>+0(SB)/4, $0x3df50035
 DATA rows_3df50035<>+4(SB)/4, $0x3df50035
@@ -2341,77 +2552,87 @@ DATA rows_3df50035<>+16(SB)/4, $0x3df50035
 DATA rows_3df50035<>+20(SB)/4, $0x3df50035
 DATA rows_3df50035<>+24(SB)/4, $0x3df50035
 DATA rows_3df50035<>+28(SB)/4, $0x3df50035
-GLOBL rows_3df50035<>(SB), RODATA|NOPTR, $32
+DATA rows_3df50035<>+32(SB)/4, $0x3df50035
+DATA rows_3df50035<>+36(SB)/4, $0x3df50035
+DATA rows_3df50035<>+40(SB)/4, $0x3df50035
+DATA rows_3df50035<>+44(SB)/4, $0x3df50035
+DATA rows_3df50035<>+48(SB)/4, $0x3df50035
+DATA rows_3df50035<>+52(SB)/4, $0x3df50035
+DATA rows_3df50035<>+56(SB)/4, $0x3df50035
+DATA rows_3df50035<>+60(SB)/4, $0x3df50035
+GLOBL rows_3df50035<>(SB), RODATA|NOPTR, $64
 
 // func geluErfGradAVX2(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluErfGradAVX2(SB), NOSPLIT, $0-72
-	MOVQ dx_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ dy_base+48(FP), DX
-	MOVQ dx_len+8(FP), BX
-	XORQ SI, SI
-	MOVQ BX, DI
-	SUBQ $0x08, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x08, DI
 
 one:
 	CMPQ         SI, DI
 	JG           onedone
-	VMOVUPS      (CX)(SI*4), Y0
-	VMOVUPS      rows_c1f00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMOVUPS      rows_41f00000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VANDPS       rows_7fffffff<>+0(SB), Y0, Y1
-	VMOVUPS      rows_3e99999a<>+0(SB), Y2
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      rows_3f800000<>+0(SB), Y1
-	VDIVPS       Y2, Y1, Y2
-	VMULPS       Y0, Y0, Y3
-	VMULPS       rows_bf000000<>+0(SB), Y3, Y3
-	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMINPS       Y3, Y1, Y3
-	VMOVUPS      rows_c2d00000<>+0(SB), Y1
-	VMAXPS       Y3, Y1, Y3
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y3, Y1
-	VROUNDPS     $0x08, Y1, Y1
-	VFNMADD231PS rows_3f317218<>+0(SB), Y1, Y3
-	VFNMADD231PS rows_b102e308<>+0(SB), Y1, Y3
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y3, Y4
-	VCVTPS2DQ    Y1, Y1
-	VPSRAD       $0x01, Y1, Y3
-	VPSUBD       Y3, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y1, Y4, Y3
-	VMOVUPS      rows_3d121fb5<>+0(SB), Y1
-	VFMADD213PS  rows_be20f9d7<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3e534e53<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_bd5be35a<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3df74dda<>+0(SB), Y2, Y1
-	VFMADD213PS  rows_3df50035<>+0(SB), Y2, Y1
-	VMULPS       Y2, Y1, Y1
-	VMULPS       Y3, Y1, Y1
-	VMOVUPS      rows_3f800000<>+0(SB), Y2
-	VSUBPS       Y1, Y2, Y2
-	VBLENDVPS    Y0, Y1, Y2, Y2
-	VMULPS       rows_3ecc422a<>+0(SB), Y3, Y3
-	VFMADD231PS  Y0, Y3, Y2
-	VMOVUPS      (DX)(SI*4), Y0
-	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y4
+	VMOVUPS      rows_c1f00000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMOVUPS      rows_41f00000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VANDPS       rows_7fffffff<>+0(SB), Y4, Y5
+	VMOVUPS      rows_3e99999a<>+0(SB), Y6
+	VFMADD213PS  rows_3f800000<>+0(SB), Y5, Y6
+	VMOVUPS      rows_3f800000<>+0(SB), Y5
+	VDIVPS       Y6, Y5, Y6
+	VMULPS       Y4, Y4, Y7
+	VMULPS       rows_bf000000<>+0(SB), Y7, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS Y3, Y5, Y7
+	VFNMADD231PS rows_b102e308<>+0(SB), Y5, Y7
+	VMOVUPS      rows_39506967<>+0(SB), Y8
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y5, Y8, Y7
+	VMOVUPS      rows_3d121fb5<>+0(SB), Y5
+	VFMADD213PS  rows_be20f9d7<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3e534e53<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3df74dda<>+0(SB), Y6, Y5
+	VFMADD213PS  rows_3df50035<>+0(SB), Y6, Y5
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VMOVUPS      rows_3f800000<>+0(SB), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VMULPS       rows_3ecc422a<>+0(SB), Y7, Y7
+	VFMADD231PS  Y4, Y7, Y6
+	VMOVUPS      (DX)(SI*4), Y4
+	VMULPS       Y4, Y6, Y6
+	VMOVUPS      Y6, (AX)(SI*4)
 	ADDQ         $0x08, SI
 	JMP          one
 
@@ -2422,62 +2643,60 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), BX
 	SHLQ         $0x02, DI
 	SUBQ         DI, BX
-	VMOVDQU      32(BX), Y0
-	VMASKMOVPS   (CX)(SI*4), Y0, Y1
-	VMOVUPS      rows_c1f00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMOVUPS      rows_41f00000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VANDPS       rows_7fffffff<>+0(SB), Y1, Y2
-	VMOVUPS      rows_3e99999a<>+0(SB), Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y3
-	VMOVUPS      rows_3f800000<>+0(SB), Y2
-	VDIVPS       Y3, Y2, Y3
-	VMULPS       Y1, Y1, Y4
-	VMULPS       rows_bf000000<>+0(SB), Y4, Y4
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y4, Y2, Y4
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y4, Y2, Y4
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y4, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y4
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y4
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y4, Y5
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y4
-	VPSUBD       Y4, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
+	VMOVDQU      32(BX), Y4
+	VMASKMOVPS   (CX)(SI*4), Y4, Y5
+	VMOVUPS      rows_c1f00000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMOVUPS      rows_41f00000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VANDPS       rows_7fffffff<>+0(SB), Y5, Y6
+	VMOVUPS      rows_3e99999a<>+0(SB), Y7
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y7
+	VMOVUPS      rows_3f800000<>+0(SB), Y6
+	VDIVPS       Y7, Y6, Y7
+	VMULPS       Y5, Y5, Y6
+	VMULPS       rows_bf000000<>+0(SB), Y6, Y6
+	VMINPS       Y6, Y0, Y6
+	VMAXPS       Y6, Y1, Y6
+	VMULPS       Y2, Y6, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y6
+	VFNMADD231PS rows_b102e308<>+0(SB), Y0, Y6
+	VMOVUPS      rows_39506967<>+0(SB), Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y4, Y5, Y5
-	VMULPS       Y2, Y5, Y4
-	VMOVUPS      rows_3d121fb5<>+0(SB), Y2
-	VFMADD213PS  rows_be20f9d7<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3e534e53<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_bd5be35a<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3df74dda<>+0(SB), Y3, Y2
-	VFMADD213PS  rows_3df50035<>+0(SB), Y3, Y2
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      rows_3f800000<>+0(SB), Y3
-	VSUBPS       Y2, Y3, Y3
-	VBLENDVPS    Y1, Y2, Y3, Y3
-	VMULPS       rows_3ecc422a<>+0(SB), Y4, Y4
-	VFMADD231PS  Y1, Y4, Y3
-	VMASKMOVPS   (DX)(SI*4), Y0, Y1
-	VMULPS       Y1, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (AX)(SI*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y6
+	VMOVUPS      rows_3d121fb5<>+0(SB), Y0
+	VFMADD213PS  rows_be20f9d7<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3e534e53<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3df74dda<>+0(SB), Y7, Y0
+	VFMADD213PS  rows_3df50035<>+0(SB), Y7, Y0
+	VMULPS       Y7, Y0, Y0
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      rows_3f800000<>+0(SB), Y1
+	VSUBPS       Y0, Y1, Y1
+	VBLENDVPS    Y5, Y0, Y1, Y1
+	VMULPS       rows_3ecc422a<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VMASKMOVPS   (DX)(SI*4), Y4, Y0
+	VMULPS       Y0, Y1, Y1
+	VMASKMOVPS   Y1, Y4, (AX)(SI*4)
 
 finish:
 	VZEROUPPER
@@ -2486,51 +2705,55 @@ finish:
 // func geluTanhAVX2(y []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-48
-	MOVQ y_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ y_len+8(FP), DX
-	XORQ BX, BX
-	MOVQ DX, SI
-	SUBQ $0x08, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	VMOVUPS rows_b102e308<>+0(SB), Y4
+	VMOVUPS rows_39506967<>+0(SB), Y5
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x08, SI
 
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      rows_c1f00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       Y0, Y0, Y2
-	VMOVUPS      rows_bd922279<>+0(SB), Y1
-	VFMADD213PS  rows_bfcc422a<>+0(SB), Y2, Y1
-	VMULPS       Y0, Y1, Y1
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y1
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y1
-	VMOVUPS      rows_39506967<>+0(SB), Y3
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f000000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
-	VPSLLD       $0x17, Y1, Y1
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y1, Y3, Y3
-	VMULPS       Y2, Y3, Y1
-	VADDPS       rows_3f800000<>+0(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y6
+	VMOVUPS      rows_c1f00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMULPS       Y6, Y6, Y8
+	VMOVUPS      rows_bd922279<>+0(SB), Y7
+	VFMADD213PS  rows_bfcc422a<>+0(SB), Y8, Y7
+	VMULPS       Y6, Y7, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS Y3, Y8, Y7
+	VFNMADD231PS Y4, Y8, Y7
+	VMOVUPS      Y5, Y9
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y7
+	VPSUBD       Y7, Y8, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y8, Y9, Y7
+	VADDPS       rows_3f800000<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (AX)(BX*4)
 	ADDQ         $0x08, BX
 	JMP          one
 
@@ -2541,42 +2764,40 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), DX
 	SHLQ         $0x02, SI
 	SUBQ         SI, DX
-	VMOVDQU      32(DX), Y0
-	VMASKMOVPS   (CX)(BX*4), Y0, Y1
-	VMOVUPS      rows_c1f00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       Y1, Y1, Y3
-	VMOVUPS      rows_bd922279<>+0(SB), Y2
-	VFMADD213PS  rows_bfcc422a<>+0(SB), Y3, Y2
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      rows_42b20000<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      rows_c2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS rows_3f317218<>+0(SB), Y3, Y2
-	VFNMADD231PS rows_b102e308<>+0(SB), Y3, Y2
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMOVDQU      32(DX), Y6
+	VMASKMOVPS   (CX)(BX*4), Y6, Y7
+	VMOVUPS      rows_c1f00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VMULPS       Y7, Y7, Y9
+	VMOVUPS      rows_bd922279<>+0(SB), Y8
+	VFMADD213PS  rows_bfcc422a<>+0(SB), Y9, Y8
+	VMULPS       Y7, Y8, Y8
+	VMINPS       Y8, Y0, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y8
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y5, Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPSLLD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y2, Y4, Y4
-	VMULPS       Y3, Y4, Y2
-	VADDPS       rows_3f800000<>+0(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (AX)(BX*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y8
+	VADDPS       rows_3f800000<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -2590,7 +2811,15 @@ DATA rows_bfcc422a<>+16(SB)/4, $0xbfcc422a
 DATA rows_bfcc422a<>+20(SB)/4, $0xbfcc422a
 DATA rows_bfcc422a<>+24(SB)/4, $0xbfcc422a
 DATA rows_bfcc422a<>+28(SB)/4, $0xbfcc422a
-GLOBL rows_bfcc422a<>(SB), RODATA|NOPTR, $32
+DATA rows_bfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA rows_bfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL rows_bfcc422a<>(SB), RODATA|NOPTR, $64
 
 DATA rows_bd922279<>+0(SB)/4, $0xbd922279
 DATA rows_bd922279<>+4(SB)/4, $0xbd922279
@@ -2600,7 +2829,15 @@ DATA rows_bd922279<>+16(SB)/4, $0xbd922279
 DATA rows_bd922279<>+20(SB)/4, $0xbd922279
 DATA rows_bd922279<>+24(SB)/4, $0xbd922279
 DATA rows_bd922279<>+28(SB)/4, $0xbd922279
-GLOBL rows_bd922279<>(SB), RODATA|NOPTR, $32
+DATA rows_bd922279<>+32(SB)/4, $0xbd922279
+DATA rows_bd922279<>+36(SB)/4, $0xbd922279
+DATA rows_bd922279<>+40(SB)/4, $0xbd922279
+DATA rows_bd922279<>+44(SB)/4, $0xbd922279
+DATA rows_bd922279<>+48(SB)/4, $0xbd922279
+DATA rows_bd922279<>+52(SB)/4, $0xbd922279
+DATA rows_bd922279<>+56(SB)/4, $0xbd922279
+DATA rows_bd922279<>+60(SB)/4, $0xbd922279
+GLOBL rows_bd922279<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3fcc422a<>+0(SB)/4, $0x3fcc422a
 DATA rows_3fcc422a<>+4(SB)/4, $0x3fcc422a
@@ -2610,7 +2847,15 @@ DATA rows_3fcc422a<>+16(SB)/4, $0x3fcc422a
 DATA rows_3fcc422a<>+20(SB)/4, $0x3fcc422a
 DATA rows_3fcc422a<>+24(SB)/4, $0x3fcc422a
 DATA rows_3fcc422a<>+28(SB)/4, $0x3fcc422a
-GLOBL rows_3fcc422a<>(SB), RODATA|NOPTR, $32
+DATA rows_3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA rows_3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL rows_3fcc422a<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3e5b33b6<>+0(SB)/4, $0x3e5b33b6
 DATA rows_3e5b33b6<>+4(SB)/4, $0x3e5b33b6
@@ -2620,7 +2865,15 @@ DATA rows_3e5b33b6<>+16(SB)/4, $0x3e5b33b6
 DATA rows_3e5b33b6<>+20(SB)/4, $0x3e5b33b6
 DATA rows_3e5b33b6<>+24(SB)/4, $0x3e5b33b6
 DATA rows_3e5b33b6<>+28(SB)/4, $0x3e5b33b6
-GLOBL rows_3e5b33b6<>(SB), RODATA|NOPTR, $32
+DATA rows_3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA rows_3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL rows_3e5b33b6<>(SB), RODATA|NOPTR, $64
 
 DATA rows_42a00000<>+0(SB)/4, $0x42a00000
 DATA rows_42a00000<>+4(SB)/4, $0x42a00000
@@ -2630,70 +2883,82 @@ DATA rows_42a00000<>+16(SB)/4, $0x42a00000
 DATA rows_42a00000<>+20(SB)/4, $0x42a00000
 DATA rows_42a00000<>+24(SB)/4, $0x42a00000
 DATA rows_42a00000<>+28(SB)/4, $0x42a00000
-GLOBL rows_42a00000<>(SB), RODATA|NOPTR, $32
+DATA rows_42a00000<>+32(SB)/4, $0x42a00000
+DATA rows_42a00000<>+36(SB)/4, $0x42a00000
+DATA rows_42a00000<>+40(SB)/4, $0x42a00000
+DATA rows_42a00000<>+44(SB)/4, $0x42a00000
+DATA rows_42a00000<>+48(SB)/4, $0x42a00000
+DATA rows_42a00000<>+52(SB)/4, $0x42a00000
+DATA rows_42a00000<>+56(SB)/4, $0x42a00000
+DATA rows_42a00000<>+60(SB)/4, $0x42a00000
+GLOBL rows_42a00000<>(SB), RODATA|NOPTR, $64
 
 // func geluTanhGradAVX2(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluTanhGradAVX2(SB), NOSPLIT, $0-72
-	MOVQ dx_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ dy_base+48(FP), DX
-	MOVQ dx_len+8(FP), BX
-	XORQ SI, SI
-	MOVQ BX, DI
-	SUBQ $0x08, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	VMOVUPS rows_b102e308<>+0(SB), Y4
+	VMOVUPS rows_39506967<>+0(SB), Y5
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x08, DI
 
 one:
 	CMPQ         SI, DI
 	JG           onedone
-	VMOVUPS      (CX)(SI*4), Y0
-	VMOVUPS      rows_c1f00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMOVUPS      rows_41f00000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMULPS       Y0, Y0, Y2
-	VMOVUPS      rows_bd922279<>+0(SB), Y1
-	VFMADD213PS  rows_bfcc422a<>+0(SB), Y2, Y1
-	VMULPS       Y0, Y1, Y1
-	VMOVUPS      rows_42a00000<>+0(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMOVUPS      rows_42b20000<>+0(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y3
-	VMAXPS       Y1, Y3, Y1
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y1, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS rows_3f317218<>+0(SB), Y3, Y1
-	VFNMADD231PS rows_b102e308<>+0(SB), Y3, Y1
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y1
-	VPSUBD       Y1, Y3, Y3
-	VPSLLD       $0x17, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y1, Y4, Y4
-	VMULPS       Y3, Y4, Y1
-	VMOVUPS      rows_3e5b33b6<>+0(SB), Y3
-	VFMADD213PS  rows_3fcc422a<>+0(SB), Y2, Y3
-	VMULPS       Y0, Y3, Y3
-	VADDPS       rows_3f800000<>+0(SB), Y1, Y0
-	VMOVUPS      rows_3f800000<>+0(SB), Y2
-	VDIVPS       Y0, Y2, Y0
-	VMULPS       Y1, Y0, Y1
-	VMULPS       Y1, Y3, Y3
-	VFMADD213PS  Y0, Y0, Y3
-	VMOVUPS      (DX)(SI*4), Y0
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      Y3, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y6
+	VMOVUPS      rows_c1f00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMOVUPS      rows_41f00000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y6, Y8
+	VMOVUPS      rows_bd922279<>+0(SB), Y7
+	VFMADD213PS  rows_bfcc422a<>+0(SB), Y8, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      rows_42a00000<>+0(SB), Y9
+	VMINPS       Y7, Y9, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS Y3, Y9, Y7
+	VFNMADD231PS Y4, Y9, Y7
+	VMOVUPS      Y5, Y10
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y7
+	VPSUBD       Y7, Y9, Y9
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y10, Y10
+	VMULPS       Y9, Y10, Y7
+	VMOVUPS      rows_3e5b33b6<>+0(SB), Y9
+	VFMADD213PS  rows_3fcc422a<>+0(SB), Y8, Y9
+	VMULPS       Y6, Y9, Y9
+	VADDPS       rows_3f800000<>+0(SB), Y7, Y6
+	VMOVUPS      rows_3f800000<>+0(SB), Y8
+	VDIVPS       Y6, Y8, Y6
+	VMULPS       Y7, Y6, Y7
+	VMULPS       Y7, Y9, Y9
+	VFMADD213PS  Y6, Y6, Y9
+	VMOVUPS      (DX)(SI*4), Y6
+	VMULPS       Y6, Y9, Y9
+	VMOVUPS      Y9, (AX)(SI*4)
 	ADDQ         $0x08, SI
 	JMP          one
 
@@ -2704,55 +2969,53 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), BX
 	SHLQ         $0x02, DI
 	SUBQ         DI, BX
-	VMOVDQU      32(BX), Y0
-	VMASKMOVPS   (CX)(SI*4), Y0, Y1
-	VMOVUPS      rows_c1f00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMOVUPS      rows_41f00000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       Y1, Y1, Y3
-	VMOVUPS      rows_bd922279<>+0(SB), Y2
-	VFMADD213PS  rows_bfcc422a<>+0(SB), Y3, Y2
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      rows_42a00000<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMOVUPS      rows_42b20000<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMOVUPS      rows_c2d00000<>+0(SB), Y4
-	VMAXPS       Y2, Y4, Y2
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS rows_3f317218<>+0(SB), Y4, Y2
-	VFNMADD231PS rows_b102e308<>+0(SB), Y4, Y2
-	VMOVUPS      rows_39506967<>+0(SB), Y5
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3c088908<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3f000000<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y5
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y2
-	VPSUBD       Y2, Y4, Y4
+	VMOVDQU      32(BX), Y6
+	VMASKMOVPS   (CX)(SI*4), Y6, Y7
+	VMOVUPS      rows_c1f00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VMOVUPS      rows_41f00000<>+0(SB), Y8
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y7, Y7, Y9
+	VMOVUPS      rows_bd922279<>+0(SB), Y8
+	VFMADD213PS  rows_bfcc422a<>+0(SB), Y9, Y8
+	VMULPS       Y7, Y8, Y8
+	VMOVUPS      rows_42a00000<>+0(SB), Y10
+	VMINPS       Y8, Y10, Y8
+	VMINPS       Y8, Y0, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y8
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y5, Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y2, Y5, Y5
-	VMULPS       Y4, Y5, Y2
-	VMOVUPS      rows_3e5b33b6<>+0(SB), Y4
-	VFMADD213PS  rows_3fcc422a<>+0(SB), Y3, Y4
-	VMULPS       Y1, Y4, Y4
-	VADDPS       rows_3f800000<>+0(SB), Y2, Y1
-	VMOVUPS      rows_3f800000<>+0(SB), Y3
-	VDIVPS       Y1, Y3, Y1
-	VMULPS       Y2, Y1, Y2
-	VMULPS       Y2, Y4, Y4
-	VFMADD213PS  Y1, Y1, Y4
-	VMASKMOVPS   (DX)(SI*4), Y0, Y1
-	VMULPS       Y1, Y4, Y4
-	VMASKMOVPS   Y4, Y0, (AX)(SI*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y8
+	VMOVUPS      rows_3e5b33b6<>+0(SB), Y0
+	VFMADD213PS  rows_3fcc422a<>+0(SB), Y9, Y0
+	VMULPS       Y7, Y0, Y0
+	VADDPS       rows_3f800000<>+0(SB), Y8, Y1
+	VMOVUPS      rows_3f800000<>+0(SB), Y2
+	VDIVPS       Y1, Y2, Y1
+	VMULPS       Y8, Y1, Y8
+	VMULPS       Y8, Y0, Y0
+	VFMADD213PS  Y1, Y1, Y0
+	VMASKMOVPS   (DX)(SI*4), Y6, Y1
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y6, (AX)(SI*4)
 
 finish:
 	VZEROUPPER
@@ -2761,48 +3024,52 @@ finish:
 // func geluQuickAVX2(y []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluQuickAVX2(SB), NOSPLIT, $0-48
-	MOVQ y_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ y_len+8(FP), DX
-	XORQ BX, BX
-	MOVQ DX, SI
-	SUBQ $0x08, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	VMOVUPS rows_b102e308<>+0(SB), Y4
+	VMOVUPS rows_39506967<>+0(SB), Y5
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x08, SI
 
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      rows_c2c80000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       rows_bfd9db23<>+0(SB), Y0, Y1
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y1
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y1
-	VMOVUPS      rows_39506967<>+0(SB), Y3
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f000000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
-	VPSLLD       $0x17, Y1, Y1
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y1, Y3, Y3
-	VMULPS       Y2, Y3, Y1
-	VADDPS       rows_3f800000<>+0(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y6
+	VMOVUPS      rows_c2c80000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMULPS       rows_bfd9db23<>+0(SB), Y6, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS Y3, Y8, Y7
+	VFNMADD231PS Y4, Y8, Y7
+	VMOVUPS      Y5, Y9
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y7
+	VPSUBD       Y7, Y8, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y8, Y9, Y7
+	VADDPS       rows_3f800000<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (AX)(BX*4)
 	ADDQ         $0x08, BX
 	JMP          one
 
@@ -2813,39 +3080,37 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), DX
 	SHLQ         $0x02, SI
 	SUBQ         SI, DX
-	VMOVDQU      32(DX), Y0
-	VMASKMOVPS   (CX)(BX*4), Y0, Y1
-	VMOVUPS      rows_c2c80000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       rows_bfd9db23<>+0(SB), Y1, Y2
-	VMOVUPS      rows_42b20000<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      rows_c2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS rows_3f317218<>+0(SB), Y3, Y2
-	VFNMADD231PS rows_b102e308<>+0(SB), Y3, Y2
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMOVDQU      32(DX), Y6
+	VMASKMOVPS   (CX)(BX*4), Y6, Y7
+	VMOVUPS      rows_c2c80000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VMULPS       rows_bfd9db23<>+0(SB), Y7, Y8
+	VMINPS       Y8, Y0, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y8
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y5, Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPSLLD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y2, Y4, Y4
-	VMULPS       Y3, Y4, Y2
-	VADDPS       rows_3f800000<>+0(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (AX)(BX*4)
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
+	VMULPS       Y2, Y1, Y1
+	VMULPS       Y0, Y1, Y8
+	VADDPS       rows_3f800000<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -2859,7 +3124,15 @@ DATA rows_c2c80000<>+16(SB)/4, $0xc2c80000
 DATA rows_c2c80000<>+20(SB)/4, $0xc2c80000
 DATA rows_c2c80000<>+24(SB)/4, $0xc2c80000
 DATA rows_c2c80000<>+28(SB)/4, $0xc2c80000
-GLOBL rows_c2c80000<>(SB), RODATA|NOPTR, $32
+DATA rows_c2c80000<>+32(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+36(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+40(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+44(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+48(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+52(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+56(SB)/4, $0xc2c80000
+DATA rows_c2c80000<>+60(SB)/4, $0xc2c80000
+GLOBL rows_c2c80000<>(SB), RODATA|NOPTR, $64
 
 DATA rows_3fd9db23<>+0(SB)/4, $0x3fd9db23
 DATA rows_3fd9db23<>+4(SB)/4, $0x3fd9db23
@@ -2869,7 +3142,15 @@ DATA rows_3fd9db23<>+16(SB)/4, $0x3fd9db23
 DATA rows_3fd9db23<>+20(SB)/4, $0x3fd9db23
 DATA rows_3fd9db23<>+24(SB)/4, $0x3fd9db23
 DATA rows_3fd9db23<>+28(SB)/4, $0x3fd9db23
-GLOBL rows_3fd9db23<>(SB), RODATA|NOPTR, $32
+DATA rows_3fd9db23<>+32(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+36(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+40(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+44(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+48(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+52(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+56(SB)/4, $0x3fd9db23
+DATA rows_3fd9db23<>+60(SB)/4, $0x3fd9db23
+GLOBL rows_3fd9db23<>(SB), RODATA|NOPTR, $64
 
 DATA rows_bfd9db23<>+0(SB)/4, $0xbfd9db23
 DATA rows_bfd9db23<>+4(SB)/4, $0xbfd9db23
@@ -2879,7 +3160,15 @@ DATA rows_bfd9db23<>+16(SB)/4, $0xbfd9db23
 DATA rows_bfd9db23<>+20(SB)/4, $0xbfd9db23
 DATA rows_bfd9db23<>+24(SB)/4, $0xbfd9db23
 DATA rows_bfd9db23<>+28(SB)/4, $0xbfd9db23
-GLOBL rows_bfd9db23<>(SB), RODATA|NOPTR, $32
+DATA rows_bfd9db23<>+32(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+36(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+40(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+44(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+48(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+52(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+56(SB)/4, $0xbfd9db23
+DATA rows_bfd9db23<>+60(SB)/4, $0xbfd9db23
+GLOBL rows_bfd9db23<>(SB), RODATA|NOPTR, $64
 
 DATA rows_c2a00000<>+0(SB)/4, $0xc2a00000
 DATA rows_c2a00000<>+4(SB)/4, $0xc2a00000
@@ -2889,64 +3178,76 @@ DATA rows_c2a00000<>+16(SB)/4, $0xc2a00000
 DATA rows_c2a00000<>+20(SB)/4, $0xc2a00000
 DATA rows_c2a00000<>+24(SB)/4, $0xc2a00000
 DATA rows_c2a00000<>+28(SB)/4, $0xc2a00000
-GLOBL rows_c2a00000<>(SB), RODATA|NOPTR, $32
+DATA rows_c2a00000<>+32(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+36(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+40(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+44(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+48(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+52(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+56(SB)/4, $0xc2a00000
+DATA rows_c2a00000<>+60(SB)/4, $0xc2a00000
+GLOBL rows_c2a00000<>(SB), RODATA|NOPTR, $64
 
 // func geluQuickGradAVX2(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluQuickGradAVX2(SB), NOSPLIT, $0-72
-	MOVQ dx_base+0(FP), AX
-	MOVQ x_base+24(FP), CX
-	MOVQ dy_base+48(FP), DX
-	MOVQ dx_len+8(FP), BX
-	XORQ SI, SI
-	MOVQ BX, DI
-	SUBQ $0x08, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Y0
+	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
+	VMOVUPS rows_3f317218<>+0(SB), Y3
+	VMOVUPS rows_b102e308<>+0(SB), Y4
+	VMOVUPS rows_39506967<>+0(SB), Y5
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x08, DI
 
 one:
 	CMPQ         SI, DI
 	JG           onedone
-	VMOVUPS      (CX)(SI*4), Y0
-	VMULPS       rows_3fd9db23<>+0(SB), Y0, Y0
-	VMOVUPS      rows_c2a00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMOVUPS      rows_42a00000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VXORPS       Y1, Y1, Y1
-	VSUBPS       Y0, Y1, Y1
-	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS rows_3f317218<>+0(SB), Y2, Y1
-	VFNMADD231PS rows_b102e308<>+0(SB), Y2, Y1
-	VMOVUPS      rows_39506967<>+0(SB), Y3
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f000000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VFMADD213PS  rows_3f800000<>+0(SB), Y1, Y3
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
-	VPSLLD       $0x17, Y1, Y1
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y1, Y1
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y1, Y3, Y3
-	VMULPS       Y2, Y3, Y1
-	VADDPS       rows_3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      rows_3f800000<>+0(SB), Y3
-	VDIVPS       Y2, Y3, Y2
-	VMULPS       Y1, Y2, Y1
-	VMULPS       Y1, Y0, Y0
-	VFMADD213PS  Y2, Y2, Y0
-	VMOVUPS      (DX)(SI*4), Y1
-	VMULPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y6
+	VMULPS       rows_3fd9db23<>+0(SB), Y6, Y6
+	VMOVUPS      rows_c2a00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMOVUPS      rows_42a00000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VXORPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VMINPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS Y3, Y8, Y7
+	VFNMADD231PS Y4, Y8, Y7
+	VMOVUPS      Y5, Y9
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f000000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y7
+	VPSUBD       Y7, Y8, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
+	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y8, Y9, Y7
+	VADDPS       rows_3f800000<>+0(SB), Y7, Y8
+	VMOVUPS      rows_3f800000<>+0(SB), Y9
+	VDIVPS       Y8, Y9, Y8
+	VMULPS       Y7, Y8, Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD213PS  Y8, Y8, Y6
+	VMOVUPS      (DX)(SI*4), Y7
+	VMULPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (AX)(SI*4)
 	ADDQ         $0x08, SI
 	JMP          one
 
@@ -2957,49 +3258,47 @@ onedone:
 	LEAQ         rows_tail<>+0(SB), BX
 	SHLQ         $0x02, DI
 	SUBQ         DI, BX
-	VMOVDQU      32(BX), Y0
-	VMASKMOVPS   (CX)(SI*4), Y0, Y1
-	VMULPS       rows_3fd9db23<>+0(SB), Y1, Y1
-	VMOVUPS      rows_c2a00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMOVUPS      rows_42a00000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VXORPS       Y2, Y2, Y2
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      rows_42b20000<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      rows_c2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       rows_3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS rows_3f317218<>+0(SB), Y3, Y2
-	VFNMADD231PS rows_b102e308<>+0(SB), Y3, Y2
-	VMOVUPS      rows_39506967<>+0(SB), Y4
-	VFMADD213PS  rows_3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f000000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VFMADD213PS  rows_3f800000<>+0(SB), Y2, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMOVDQU      32(BX), Y6
+	VMASKMOVPS   (CX)(SI*4), Y6, Y7
+	VMULPS       rows_3fd9db23<>+0(SB), Y7, Y7
+	VMOVUPS      rows_c2a00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VMOVUPS      rows_42a00000<>+0(SB), Y8
+	VMINPS       Y7, Y8, Y7
+	VXORPS       Y8, Y8, Y8
+	VSUBPS       Y7, Y8, Y8
+	VMINPS       Y8, Y0, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y3, Y0, Y8
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y5, Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y2
+	VPSUBD       Y2, Y0, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPSLLD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y0, Y0
 	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y2, Y4, Y4
-	VMULPS       Y3, Y4, Y2
-	VADDPS       rows_3f800000<>+0(SB), Y2, Y3
-	VMOVUPS      rows_3f800000<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y3
-	VMULPS       Y2, Y3, Y2
+	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
 	VMULPS       Y2, Y1, Y1
-	VFMADD213PS  Y3, Y3, Y1
-	VMASKMOVPS   (DX)(SI*4), Y0, Y2
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (AX)(SI*4)
+	VMULPS       Y0, Y1, Y8
+	VADDPS       rows_3f800000<>+0(SB), Y8, Y0
+	VMOVUPS      rows_3f800000<>+0(SB), Y1
+	VDIVPS       Y0, Y1, Y0
+	VMULPS       Y8, Y0, Y8
+	VMULPS       Y8, Y7, Y7
+	VFMADD213PS  Y0, Y0, Y7
+	VMASKMOVPS   (DX)(SI*4), Y6, Y0
+	VMULPS       Y0, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (AX)(SI*4)
 
 finish:
 	VZEROUPPER
@@ -3015,6 +3314,8 @@ TEXT ·dropoutAVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS key0+56(FP), Y2
 	VBROADCASTSS key1+60(FP), Y3
 	VMOVUPS      rows_indexAVX2<>+0(SB), Y4
+	VMOVUPS      rows_f1bbcd88<>+0(SB), Y5
+	VMOVUPS      rows_7feb352d<>+0(SB), Y6
 	VPXOR        rows_80000000<>+0(SB), Y1, Y1
 	MOVQ         y_len+8(FP), DX
 	XORQ         BX, BX
@@ -3024,46 +3325,46 @@ TEXT ·dropoutAVX2(SB), NOSPLIT, $0-64
 many:
 	CMPQ     BX, SI
 	JG       manydone
-	VPXOR    Y2, Y4, Y5
-	VPADDD   rows_f1bbcd88<>+0(SB), Y4, Y4
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_846ca68b<>+0(SB), Y5, Y5
-	VPADDD   Y3, Y5, Y5
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VMOVUPS  (CX)(BX*4), Y6
-	VPXOR    rows_80000000<>+0(SB), Y5, Y5
-	VPCMPGTD Y5, Y1, Y5
-	VPANDN   Y0, Y5, Y5
-	VMULPS   Y5, Y6, Y6
-	VMOVUPS  Y6, (AX)(BX*4)
-	VPXOR    Y2, Y4, Y5
-	VPADDD   rows_f1bbcd88<>+0(SB), Y4, Y4
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_846ca68b<>+0(SB), Y5, Y5
-	VPADDD   Y3, Y5, Y5
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VMOVUPS  32(CX)(BX*4), Y6
-	VPXOR    rows_80000000<>+0(SB), Y5, Y5
-	VPCMPGTD Y5, Y1, Y5
-	VPANDN   Y0, Y5, Y5
-	VMULPS   Y5, Y6, Y6
-	VMOVUPS  Y6, 32(AX)(BX*4)
+	VPXOR    Y2, Y4, Y7
+	VPADDD   Y5, Y4, Y4
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
+	VPADDD   Y3, Y7, Y7
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VMOVUPS  (CX)(BX*4), Y8
+	VPXOR    rows_80000000<>+0(SB), Y7, Y7
+	VPCMPGTD Y7, Y1, Y7
+	VPANDN   Y0, Y7, Y7
+	VMULPS   Y7, Y8, Y8
+	VMOVUPS  Y8, (AX)(BX*4)
+	VPXOR    Y2, Y4, Y7
+	VPADDD   Y5, Y4, Y4
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
+	VPADDD   Y3, Y7, Y7
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VMOVUPS  32(CX)(BX*4), Y8
+	VPXOR    rows_80000000<>+0(SB), Y7, Y7
+	VPCMPGTD Y7, Y1, Y7
+	VPANDN   Y0, Y7, Y7
+	VMULPS   Y7, Y8, Y8
+	VMOVUPS  Y8, 32(AX)(BX*4)
 	ADDQ     $0x10, BX
 	JMP      many
 
@@ -3074,26 +3375,26 @@ manydone:
 one:
 	CMPQ     BX, SI
 	JG       onedone
-	VPXOR    Y2, Y4, Y5
-	VPADDD   rows_f1bbcd88<>+0(SB), Y4, Y4
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_846ca68b<>+0(SB), Y5, Y5
-	VPADDD   Y3, Y5, Y5
-	VPSRLD   $0x10, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VPMULLD  rows_7feb352d<>+0(SB), Y5, Y5
-	VPSRLD   $0x0f, Y5, Y6
-	VPXOR    Y6, Y5, Y5
-	VMOVUPS  (CX)(BX*4), Y6
-	VPXOR    rows_80000000<>+0(SB), Y5, Y5
-	VPCMPGTD Y5, Y1, Y5
-	VPANDN   Y0, Y5, Y5
-	VMULPS   Y5, Y6, Y6
-	VMOVUPS  Y6, (AX)(BX*4)
+	VPXOR    Y2, Y4, Y7
+	VPADDD   Y5, Y4, Y4
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
+	VPADDD   Y3, Y7, Y7
+	VPSRLD   $0x10, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VPMULLD  Y6, Y7, Y7
+	VPSRLD   $0x0f, Y7, Y8
+	VPXOR    Y8, Y7, Y7
+	VMOVUPS  (CX)(BX*4), Y8
+	VPXOR    rows_80000000<>+0(SB), Y7, Y7
+	VPCMPGTD Y7, Y1, Y7
+	VPANDN   Y0, Y7, Y7
+	VMULPS   Y7, Y8, Y8
+	VMOVUPS  Y8, (AX)(BX*4)
 	ADDQ     $0x08, BX
 	JMP      one
 
@@ -3104,27 +3405,27 @@ onedone:
 	LEAQ       rows_tail<>+0(SB), DX
 	SHLQ       $0x02, SI
 	SUBQ       SI, DX
-	VMOVDQU    32(DX), Y5
+	VMOVDQU    32(DX), Y7
 	VPXOR      Y2, Y4, Y2
-	VPADDD     rows_f1bbcd88<>+0(SB), Y4, Y4
+	VPADDD     Y5, Y4, Y4
 	VPSRLD     $0x10, Y2, Y4
 	VPXOR      Y4, Y2, Y2
-	VPMULLD    rows_7feb352d<>+0(SB), Y2, Y2
+	VPMULLD    Y6, Y2, Y2
 	VPSRLD     $0x0f, Y2, Y4
 	VPXOR      Y4, Y2, Y2
 	VPMULLD    rows_846ca68b<>+0(SB), Y2, Y2
 	VPADDD     Y3, Y2, Y2
 	VPSRLD     $0x10, Y2, Y4
 	VPXOR      Y4, Y2, Y2
-	VPMULLD    rows_7feb352d<>+0(SB), Y2, Y2
+	VPMULLD    Y6, Y2, Y2
 	VPSRLD     $0x0f, Y2, Y4
 	VPXOR      Y4, Y2, Y2
-	VMASKMOVPS (CX)(BX*4), Y5, Y3
+	VMASKMOVPS (CX)(BX*4), Y7, Y3
 	VPXOR      rows_80000000<>+0(SB), Y2, Y2
 	VPCMPGTD   Y2, Y1, Y1
 	VPANDN     Y0, Y1, Y1
 	VMULPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y5, (AX)(BX*4)
+	VMASKMOVPS Y3, Y7, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -3148,7 +3449,15 @@ DATA rows_f1bbcd88<>+16(SB)/4, $0xf1bbcd88
 DATA rows_f1bbcd88<>+20(SB)/4, $0xf1bbcd88
 DATA rows_f1bbcd88<>+24(SB)/4, $0xf1bbcd88
 DATA rows_f1bbcd88<>+28(SB)/4, $0xf1bbcd88
-GLOBL rows_f1bbcd88<>(SB), RODATA|NOPTR, $32
+DATA rows_f1bbcd88<>+32(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+36(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+40(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+44(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+48(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+52(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+56(SB)/4, $0xf1bbcd88
+DATA rows_f1bbcd88<>+60(SB)/4, $0xf1bbcd88
+GLOBL rows_f1bbcd88<>(SB), RODATA|NOPTR, $64
 
 DATA rows_7feb352d<>+0(SB)/4, $0x7feb352d
 DATA rows_7feb352d<>+4(SB)/4, $0x7feb352d
@@ -3158,7 +3467,15 @@ DATA rows_7feb352d<>+16(SB)/4, $0x7feb352d
 DATA rows_7feb352d<>+20(SB)/4, $0x7feb352d
 DATA rows_7feb352d<>+24(SB)/4, $0x7feb352d
 DATA rows_7feb352d<>+28(SB)/4, $0x7feb352d
-GLOBL rows_7feb352d<>(SB), RODATA|NOPTR, $32
+DATA rows_7feb352d<>+32(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+36(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+40(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+44(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+48(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+52(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+56(SB)/4, $0x7feb352d
+DATA rows_7feb352d<>+60(SB)/4, $0x7feb352d
+GLOBL rows_7feb352d<>(SB), RODATA|NOPTR, $64
 
 DATA rows_846ca68b<>+0(SB)/4, $0x846ca68b
 DATA rows_846ca68b<>+4(SB)/4, $0x846ca68b
@@ -3168,7 +3485,15 @@ DATA rows_846ca68b<>+16(SB)/4, $0x846ca68b
 DATA rows_846ca68b<>+20(SB)/4, $0x846ca68b
 DATA rows_846ca68b<>+24(SB)/4, $0x846ca68b
 DATA rows_846ca68b<>+28(SB)/4, $0x846ca68b
-GLOBL rows_846ca68b<>(SB), RODATA|NOPTR, $32
+DATA rows_846ca68b<>+32(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+36(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+40(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+44(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+48(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+52(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+56(SB)/4, $0x846ca68b
+DATA rows_846ca68b<>+60(SB)/4, $0x846ca68b
+GLOBL rows_846ca68b<>(SB), RODATA|NOPTR, $64
 
 DATA rows_80000000<>+0(SB)/4, $0x80000000
 DATA rows_80000000<>+4(SB)/4, $0x80000000
@@ -3178,7 +3503,15 @@ DATA rows_80000000<>+16(SB)/4, $0x80000000
 DATA rows_80000000<>+20(SB)/4, $0x80000000
 DATA rows_80000000<>+24(SB)/4, $0x80000000
 DATA rows_80000000<>+28(SB)/4, $0x80000000
-GLOBL rows_80000000<>(SB), RODATA|NOPTR, $32
+DATA rows_80000000<>+32(SB)/4, $0x80000000
+DATA rows_80000000<>+36(SB)/4, $0x80000000
+DATA rows_80000000<>+40(SB)/4, $0x80000000
+DATA rows_80000000<>+44(SB)/4, $0x80000000
+DATA rows_80000000<>+48(SB)/4, $0x80000000
+DATA rows_80000000<>+52(SB)/4, $0x80000000
+DATA rows_80000000<>+56(SB)/4, $0x80000000
+DATA rows_80000000<>+60(SB)/4, $0x80000000
+GLOBL rows_80000000<>(SB), RODATA|NOPTR, $64
 
 // func adamWAVX2(w []float32, grad []float32, m []float32, v []float32, c *float32)
 // Requires: AVX, FMA3
@@ -3703,24 +4036,24 @@ finish:
 // func expAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·expAVX512(SB), NOSPLIT, $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	MOVQ         y_len+8(FP), DX
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	SUBQ         $0x20, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x20, SI
 
 many:
 	CMPQ         BX, SI
@@ -4290,18 +4623,18 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 	MOVQ         src_base+24(FP), CX
 	VBROADCASTSS scale+48(FP), Z0
 	VBROADCASTSS max+52(FP), Z1
-	VBROADCASTSS rows_42b20000<>+0(SB), Z2
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z3
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z4
-	VBROADCASTSS rows_3f317218<>+0(SB), Z5
-	VBROADCASTSS rows_b102e308<>+0(SB), Z6
-	VBROADCASTSS rows_39506967<>+0(SB), Z7
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z8
-	VBROADCASTSS rows_3c088908<>+0(SB), Z9
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z10
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z11
-	VBROADCASTSS rows_3f000000<>+0(SB), Z12
-	VBROADCASTSS rows_3f800000<>+0(SB), Z13
+	VMOVUPS      rows_42b20000<>+0(SB), Z2
+	VMOVUPS      rows_c2d00000<>+0(SB), Z3
+	VMOVUPS      rows_3fb8aa3b<>+0(SB), Z4
+	VMOVUPS      rows_3f317218<>+0(SB), Z5
+	VMOVUPS      rows_b102e308<>+0(SB), Z6
+	VMOVUPS      rows_39506967<>+0(SB), Z7
+	VMOVUPS      rows_3ab743ce<>+0(SB), Z8
+	VMOVUPS      rows_3c088908<>+0(SB), Z9
+	VMOVUPS      rows_3d2aa9c1<>+0(SB), Z10
+	VMOVUPS      rows_3e2aaaaa<>+0(SB), Z11
+	VMOVUPS      rows_3f000000<>+0(SB), Z12
+	VMOVUPS      rows_3f800000<>+0(SB), Z13
 	VPXORD       Z14, Z14, Z14
 	VPXORD       Z15, Z15, Z15
 	MOVQ         dst_len+8(FP), DX
@@ -4429,18 +4762,18 @@ finish:
 TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS max+24(FP), Z0
-	VBROADCASTSS rows_42b20000<>+0(SB), Z1
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z2
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z3
-	VBROADCASTSS rows_3f317218<>+0(SB), Z4
-	VBROADCASTSS rows_b102e308<>+0(SB), Z5
-	VBROADCASTSS rows_39506967<>+0(SB), Z6
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z7
-	VBROADCASTSS rows_3c088908<>+0(SB), Z8
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z9
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z10
-	VBROADCASTSS rows_3f000000<>+0(SB), Z11
-	VBROADCASTSS rows_3f800000<>+0(SB), Z12
+	VMOVUPS      rows_42b20000<>+0(SB), Z1
+	VMOVUPS      rows_c2d00000<>+0(SB), Z2
+	VMOVUPS      rows_3fb8aa3b<>+0(SB), Z3
+	VMOVUPS      rows_3f317218<>+0(SB), Z4
+	VMOVUPS      rows_b102e308<>+0(SB), Z5
+	VMOVUPS      rows_39506967<>+0(SB), Z6
+	VMOVUPS      rows_3ab743ce<>+0(SB), Z7
+	VMOVUPS      rows_3c088908<>+0(SB), Z8
+	VMOVUPS      rows_3d2aa9c1<>+0(SB), Z9
+	VMOVUPS      rows_3e2aaaaa<>+0(SB), Z10
+	VMOVUPS      rows_3f000000<>+0(SB), Z11
+	VMOVUPS      rows_3f800000<>+0(SB), Z12
 	VPXORD       Z13, Z13, Z13
 	VPXORD       Z14, Z14, Z14
 	MOVQ         x_len+8(FP), CX
@@ -5090,80 +5423,74 @@ finish:
 // func geluErfAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·geluErfAVX512(SB), NOSPLIT, $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_41f00000<>+0(SB), Z12
-	VBROADCASTSS rows_c1f00000<>+0(SB), Z12
-	VBROADCASTSS rows_3e99999a<>+0(SB), Z13
-	VBROADCASTSS rows_bf000000<>+0(SB), Z14
-	VBROADCASTSS rows_3ecc422a<>+0(SB), Z15
-	VBROADCASTSS rows_7fffffff<>+0(SB), Z15
-	VBROADCASTSS rows_3d121fb5<>+0(SB), Z16
-	VBROADCASTSS rows_be20f9d7<>+0(SB), Z17
-	VBROADCASTSS rows_3e534e53<>+0(SB), Z18
-	VBROADCASTSS rows_bd5be35a<>+0(SB), Z19
-	VBROADCASTSS rows_3e03a5a8<>+0(SB), Z20
-	VBROADCASTSS rows_3dcc9f72<>+0(SB), Z21
-	VBROADCASTSS rows_3df74dda<>+0(SB), Z22
-	VBROADCASTSS rows_3df50035<>+0(SB), Z23
-	MOVQ         y_len+8(FP), DX
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	SUBQ         $0x10, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_41f00000<>+0(SB), Z12
+	VMOVUPS rows_c1f00000<>+0(SB), Z12
+	VMOVUPS rows_3e99999a<>+0(SB), Z13
+	VMOVUPS rows_bf000000<>+0(SB), Z14
+	VMOVUPS rows_3ecc422a<>+0(SB), Z15
+	VMOVUPS rows_7fffffff<>+0(SB), Z15
+	VMOVUPS rows_3d121fb5<>+0(SB), Z16
+	VMOVUPS rows_be20f9d7<>+0(SB), Z17
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x10, SI
 
 one:
 	CMPQ         BX, SI
 	JG           onedone
-	VMOVUPS      (CX)(BX*4), Z24
-	VMAXPS       Z24, Z12, Z24
-	VPANDD       Z15, Z24, Z25
-	VMOVUPS      Z13, Z26
-	VFMADD213PS  Z11, Z25, Z26
-	VDIVPS       Z26, Z11, Z26
-	VMULPS       Z24, Z24, Z27
-	VMULPS       Z14, Z27, Z27
-	VMINPS       Z27, Z0, Z27
-	VMAXPS       Z27, Z1, Z27
-	VMULPS       Z2, Z27, Z25
-	VRNDSCALEPS  $0x08, Z25, Z25
-	VFNMADD231PS Z3, Z25, Z27
-	VFNMADD231PS Z4, Z25, Z27
-	VMOVUPS      Z5, Z28
-	VFMADD213PS  Z6, Z27, Z28
-	VFMADD213PS  Z7, Z27, Z28
-	VFMADD213PS  Z8, Z27, Z28
-	VFMADD213PS  Z9, Z27, Z28
-	VFMADD213PS  Z10, Z27, Z28
-	VFMADD213PS  Z11, Z27, Z28
-	VFMADD213PS  Z11, Z27, Z28
-	VSCALEFPS    Z25, Z28, Z27
-	VMOVUPS      Z16, Z25
-	VFMADD213PS  Z17, Z26, Z25
-	VFMADD213PS  Z18, Z26, Z25
-	VFMADD213PS  Z19, Z26, Z25
-	VFMADD213PS  Z20, Z26, Z25
-	VFMADD213PS  Z21, Z26, Z25
-	VFMADD213PS  Z22, Z26, Z25
-	VFMADD213PS  Z23, Z26, Z25
-	VMULPS       Z26, Z25, Z25
-	VMULPS       Z27, Z25, Z25
-	VSUBPS       Z25, Z11, Z26
-	VPMOVD2M     Z24, K1
-	VMOVAPS      Z25, K1, Z26
-	VMULPS       Z24, Z26, Z26
-	VMOVUPS      Z26, (AX)(BX*4)
+	VMOVUPS      (CX)(BX*4), Z18
+	VMAXPS       Z18, Z12, Z18
+	VPANDD       Z15, Z18, Z19
+	VMOVUPS      Z13, Z20
+	VFMADD213PS  Z11, Z19, Z20
+	VDIVPS       Z20, Z11, Z20
+	VMULPS       Z18, Z18, Z21
+	VMULPS       Z14, Z21, Z21
+	VMINPS       Z21, Z0, Z21
+	VMAXPS       Z21, Z1, Z21
+	VMULPS       Z2, Z21, Z19
+	VRNDSCALEPS  $0x08, Z19, Z19
+	VFNMADD231PS Z3, Z19, Z21
+	VFNMADD231PS Z4, Z19, Z21
+	VMOVUPS      Z5, Z22
+	VFMADD213PS  Z6, Z21, Z22
+	VFMADD213PS  Z7, Z21, Z22
+	VFMADD213PS  Z8, Z21, Z22
+	VFMADD213PS  Z9, Z21, Z22
+	VFMADD213PS  Z10, Z21, Z22
+	VFMADD213PS  Z11, Z21, Z22
+	VFMADD213PS  Z11, Z21, Z22
+	VSCALEFPS    Z19, Z22, Z21
+	VMOVUPS      Z16, Z19
+	VFMADD213PS  Z17, Z20, Z19
+	VFMADD213PS  rows_3e534e53<>+0(SB), Z20, Z19
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Z20, Z19
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Z20, Z19
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Z20, Z19
+	VFMADD213PS  rows_3df74dda<>+0(SB), Z20, Z19
+	VFMADD213PS  rows_3df50035<>+0(SB), Z20, Z19
+	VMULPS       Z20, Z19, Z19
+	VMULPS       Z21, Z19, Z19
+	VSUBPS       Z19, Z11, Z20
+	VPMOVD2M     Z18, K1
+	VMOVAPS      Z19, K1, Z20
+	VMULPS       Z18, Z20, Z20
+	VMOVUPS      Z20, (AX)(BX*4)
 	ADDQ         $0x10, BX
 	JMP          one
 
@@ -5174,13 +5501,13 @@ onedone:
 	MOVL         $0xffffffff, DX
 	BZHIL        SI, DX, DX
 	KMOVW        DX, K1
-	VMOVUPS.Z    (CX)(BX*4), K1, Z24
-	VMAXPS       Z24, Z12, Z24
-	VPANDD       Z15, Z24, Z12
+	VMOVUPS.Z    (CX)(BX*4), K1, Z18
+	VMAXPS       Z18, Z12, Z18
+	VPANDD       Z15, Z18, Z12
 	VMOVUPS      Z13, Z13
 	VFMADD213PS  Z11, Z12, Z13
 	VDIVPS       Z13, Z11, Z13
-	VMULPS       Z24, Z24, Z12
+	VMULPS       Z18, Z18, Z12
 	VMULPS       Z14, Z12, Z12
 	VMINPS       Z12, Z0, Z12
 	VMAXPS       Z12, Z1, Z12
@@ -5199,18 +5526,18 @@ onedone:
 	VSCALEFPS    Z0, Z1, Z12
 	VMOVUPS      Z16, Z0
 	VFMADD213PS  Z17, Z13, Z0
-	VFMADD213PS  Z18, Z13, Z0
-	VFMADD213PS  Z19, Z13, Z0
-	VFMADD213PS  Z20, Z13, Z0
-	VFMADD213PS  Z21, Z13, Z0
-	VFMADD213PS  Z22, Z13, Z0
-	VFMADD213PS  Z23, Z13, Z0
+	VFMADD213PS  rows_3e534e53<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3df74dda<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3df50035<>+0(SB), Z13, Z0
 	VMULPS       Z13, Z0, Z0
 	VMULPS       Z12, Z0, Z0
 	VSUBPS       Z0, Z11, Z1
-	VPMOVD2M     Z24, K2
+	VPMOVD2M     Z18, K2
 	VMOVAPS      Z0, K2, Z1
-	VMULPS       Z24, Z1, Z1
+	VMULPS       Z18, Z1, Z1
 	VMOVUPS      Z1, K1, (AX)(BX*4)
 
 finish:
@@ -5220,85 +5547,79 @@ finish:
 // func geluErfGradAVX512(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·geluErfGradAVX512(SB), NOSPLIT, $0-72
-	MOVQ         dx_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         dy_base+48(FP), DX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_41f00000<>+0(SB), Z12
-	VBROADCASTSS rows_c1f00000<>+0(SB), Z13
-	VBROADCASTSS rows_3e99999a<>+0(SB), Z14
-	VBROADCASTSS rows_bf000000<>+0(SB), Z15
-	VBROADCASTSS rows_3ecc422a<>+0(SB), Z16
-	VBROADCASTSS rows_7fffffff<>+0(SB), Z17
-	VBROADCASTSS rows_3d121fb5<>+0(SB), Z18
-	VBROADCASTSS rows_be20f9d7<>+0(SB), Z19
-	VBROADCASTSS rows_3e534e53<>+0(SB), Z20
-	VBROADCASTSS rows_bd5be35a<>+0(SB), Z21
-	VBROADCASTSS rows_3e03a5a8<>+0(SB), Z22
-	VBROADCASTSS rows_3dcc9f72<>+0(SB), Z23
-	VBROADCASTSS rows_3df74dda<>+0(SB), Z24
-	VBROADCASTSS rows_3df50035<>+0(SB), Z25
-	MOVQ         dx_len+8(FP), BX
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	SUBQ         $0x10, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_41f00000<>+0(SB), Z12
+	VMOVUPS rows_c1f00000<>+0(SB), Z13
+	VMOVUPS rows_3e99999a<>+0(SB), Z14
+	VMOVUPS rows_bf000000<>+0(SB), Z15
+	VMOVUPS rows_3ecc422a<>+0(SB), Z16
+	VMOVUPS rows_7fffffff<>+0(SB), Z17
+	VMOVUPS rows_3d121fb5<>+0(SB), Z18
+	VMOVUPS rows_be20f9d7<>+0(SB), Z19
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x10, DI
 
 one:
 	CMPQ         SI, DI
 	JG           onedone
-	VMOVUPS      (CX)(SI*4), Z26
-	VMAXPS       Z26, Z13, Z26
-	VMINPS       Z26, Z12, Z26
-	VPANDD       Z17, Z26, Z27
-	VMOVUPS      Z14, Z28
-	VFMADD213PS  Z11, Z27, Z28
-	VDIVPS       Z28, Z11, Z28
-	VMULPS       Z26, Z26, Z29
-	VMULPS       Z15, Z29, Z29
-	VMINPS       Z29, Z0, Z29
-	VMAXPS       Z29, Z1, Z29
-	VMULPS       Z2, Z29, Z27
-	VRNDSCALEPS  $0x08, Z27, Z27
-	VFNMADD231PS Z3, Z27, Z29
-	VFNMADD231PS Z4, Z27, Z29
-	VMOVUPS      Z5, Z30
-	VFMADD213PS  Z6, Z29, Z30
-	VFMADD213PS  Z7, Z29, Z30
-	VFMADD213PS  Z8, Z29, Z30
-	VFMADD213PS  Z9, Z29, Z30
-	VFMADD213PS  Z10, Z29, Z30
-	VFMADD213PS  Z11, Z29, Z30
-	VFMADD213PS  Z11, Z29, Z30
-	VSCALEFPS    Z27, Z30, Z29
-	VMOVUPS      Z18, Z27
-	VFMADD213PS  Z19, Z28, Z27
-	VFMADD213PS  Z20, Z28, Z27
-	VFMADD213PS  Z21, Z28, Z27
-	VFMADD213PS  Z22, Z28, Z27
-	VFMADD213PS  Z23, Z28, Z27
-	VFMADD213PS  Z24, Z28, Z27
-	VFMADD213PS  Z25, Z28, Z27
-	VMULPS       Z28, Z27, Z27
-	VMULPS       Z29, Z27, Z27
-	VSUBPS       Z27, Z11, Z28
-	VPMOVD2M     Z26, K1
-	VMOVAPS      Z27, K1, Z28
-	VMULPS       Z16, Z29, Z29
-	VFMADD231PS  Z26, Z29, Z28
-	VMOVUPS      (DX)(SI*4), Z26
-	VMULPS       Z26, Z28, Z28
-	VMOVUPS      Z28, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Z20
+	VMAXPS       Z20, Z13, Z20
+	VMINPS       Z20, Z12, Z20
+	VPANDD       Z17, Z20, Z21
+	VMOVUPS      Z14, Z22
+	VFMADD213PS  Z11, Z21, Z22
+	VDIVPS       Z22, Z11, Z22
+	VMULPS       Z20, Z20, Z23
+	VMULPS       Z15, Z23, Z23
+	VMINPS       Z23, Z0, Z23
+	VMAXPS       Z23, Z1, Z23
+	VMULPS       Z2, Z23, Z21
+	VRNDSCALEPS  $0x08, Z21, Z21
+	VFNMADD231PS Z3, Z21, Z23
+	VFNMADD231PS Z4, Z21, Z23
+	VMOVUPS      Z5, Z24
+	VFMADD213PS  Z6, Z23, Z24
+	VFMADD213PS  Z7, Z23, Z24
+	VFMADD213PS  Z8, Z23, Z24
+	VFMADD213PS  Z9, Z23, Z24
+	VFMADD213PS  Z10, Z23, Z24
+	VFMADD213PS  Z11, Z23, Z24
+	VFMADD213PS  Z11, Z23, Z24
+	VSCALEFPS    Z21, Z24, Z23
+	VMOVUPS      Z18, Z21
+	VFMADD213PS  Z19, Z22, Z21
+	VFMADD213PS  rows_3e534e53<>+0(SB), Z22, Z21
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Z22, Z21
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Z22, Z21
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Z22, Z21
+	VFMADD213PS  rows_3df74dda<>+0(SB), Z22, Z21
+	VFMADD213PS  rows_3df50035<>+0(SB), Z22, Z21
+	VMULPS       Z22, Z21, Z21
+	VMULPS       Z23, Z21, Z21
+	VSUBPS       Z21, Z11, Z22
+	VPMOVD2M     Z20, K1
+	VMOVAPS      Z21, K1, Z22
+	VMULPS       Z16, Z23, Z23
+	VFMADD231PS  Z20, Z23, Z22
+	VMOVUPS      (DX)(SI*4), Z20
+	VMULPS       Z20, Z22, Z22
+	VMOVUPS      Z22, (AX)(SI*4)
 	ADDQ         $0x10, SI
 	JMP          one
 
@@ -5309,14 +5630,14 @@ onedone:
 	MOVL         $0xffffffff, BX
 	BZHIL        DI, BX, BX
 	KMOVW        BX, K1
-	VMOVUPS.Z    (CX)(SI*4), K1, Z26
-	VMAXPS       Z26, Z13, Z26
-	VMINPS       Z26, Z12, Z26
-	VPANDD       Z17, Z26, Z12
+	VMOVUPS.Z    (CX)(SI*4), K1, Z20
+	VMAXPS       Z20, Z13, Z20
+	VMINPS       Z20, Z12, Z20
+	VPANDD       Z17, Z20, Z12
 	VMOVUPS      Z14, Z13
 	VFMADD213PS  Z11, Z12, Z13
 	VDIVPS       Z13, Z11, Z13
-	VMULPS       Z26, Z26, Z12
+	VMULPS       Z20, Z20, Z12
 	VMULPS       Z15, Z12, Z12
 	VMINPS       Z12, Z0, Z12
 	VMAXPS       Z12, Z1, Z12
@@ -5335,19 +5656,19 @@ onedone:
 	VSCALEFPS    Z0, Z1, Z12
 	VMOVUPS      Z18, Z0
 	VFMADD213PS  Z19, Z13, Z0
-	VFMADD213PS  Z20, Z13, Z0
-	VFMADD213PS  Z21, Z13, Z0
-	VFMADD213PS  Z22, Z13, Z0
-	VFMADD213PS  Z23, Z13, Z0
-	VFMADD213PS  Z24, Z13, Z0
-	VFMADD213PS  Z25, Z13, Z0
+	VFMADD213PS  rows_3e534e53<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_bd5be35a<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3e03a5a8<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3dcc9f72<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3df74dda<>+0(SB), Z13, Z0
+	VFMADD213PS  rows_3df50035<>+0(SB), Z13, Z0
 	VMULPS       Z13, Z0, Z0
 	VMULPS       Z12, Z0, Z0
 	VSUBPS       Z0, Z11, Z1
-	VPMOVD2M     Z26, K2
+	VPMOVD2M     Z20, K2
 	VMOVAPS      Z0, K2, Z1
 	VMULPS       Z16, Z12, Z12
-	VFMADD231PS  Z26, Z12, Z1
+	VFMADD231PS  Z20, Z12, Z1
 	VMOVUPS.Z    (DX)(SI*4), K1, Z0
 	VMULPS       Z0, Z1, Z1
 	VMOVUPS      Z1, K1, (AX)(SI*4)
@@ -5359,31 +5680,31 @@ finish:
 // func geluTanhAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_41f00000<>+0(SB), Z12
-	VBROADCASTSS rows_c1f00000<>+0(SB), Z12
-	VBROADCASTSS rows_bfcc422a<>+0(SB), Z13
-	VBROADCASTSS rows_bd922279<>+0(SB), Z14
-	VBROADCASTSS rows_3fcc422a<>+0(SB), Z15
-	VBROADCASTSS rows_3e5b33b6<>+0(SB), Z15
-	VBROADCASTSS rows_42a00000<>+0(SB), Z15
-	MOVQ         y_len+8(FP), DX
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	SUBQ         $0x10, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_41f00000<>+0(SB), Z12
+	VMOVUPS rows_c1f00000<>+0(SB), Z12
+	VMOVUPS rows_bfcc422a<>+0(SB), Z13
+	VMOVUPS rows_bd922279<>+0(SB), Z14
+	VMOVUPS rows_3fcc422a<>+0(SB), Z15
+	VMOVUPS rows_3e5b33b6<>+0(SB), Z15
+	VMOVUPS rows_42a00000<>+0(SB), Z15
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x10, SI
 
 one:
 	CMPQ         BX, SI
@@ -5454,32 +5775,32 @@ finish:
 // func geluTanhGradAVX512(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·geluTanhGradAVX512(SB), NOSPLIT, $0-72
-	MOVQ         dx_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         dy_base+48(FP), DX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_41f00000<>+0(SB), Z12
-	VBROADCASTSS rows_c1f00000<>+0(SB), Z13
-	VBROADCASTSS rows_bfcc422a<>+0(SB), Z14
-	VBROADCASTSS rows_bd922279<>+0(SB), Z15
-	VBROADCASTSS rows_3fcc422a<>+0(SB), Z16
-	VBROADCASTSS rows_3e5b33b6<>+0(SB), Z17
-	VBROADCASTSS rows_42a00000<>+0(SB), Z18
-	MOVQ         dx_len+8(FP), BX
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	SUBQ         $0x10, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_41f00000<>+0(SB), Z12
+	VMOVUPS rows_c1f00000<>+0(SB), Z13
+	VMOVUPS rows_bfcc422a<>+0(SB), Z14
+	VMOVUPS rows_bd922279<>+0(SB), Z15
+	VMOVUPS rows_3fcc422a<>+0(SB), Z16
+	VMOVUPS rows_3e5b33b6<>+0(SB), Z17
+	VMOVUPS rows_42a00000<>+0(SB), Z18
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x10, DI
 
 one:
 	CMPQ         SI, DI
@@ -5570,29 +5891,29 @@ finish:
 // func geluQuickAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·geluQuickAVX512(SB), NOSPLIT, $0-48
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_c2c80000<>+0(SB), Z12
-	VBROADCASTSS rows_3fd9db23<>+0(SB), Z13
-	VBROADCASTSS rows_bfd9db23<>+0(SB), Z13
-	VBROADCASTSS rows_42a00000<>+0(SB), Z14
-	VBROADCASTSS rows_c2a00000<>+0(SB), Z14
-	MOVQ         y_len+8(FP), DX
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	SUBQ         $0x10, SI
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_c2c80000<>+0(SB), Z12
+	VMOVUPS rows_3fd9db23<>+0(SB), Z13
+	VMOVUPS rows_bfd9db23<>+0(SB), Z13
+	VMOVUPS rows_42a00000<>+0(SB), Z14
+	VMOVUPS rows_c2a00000<>+0(SB), Z14
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x10, SI
 
 one:
 	CMPQ         BX, SI
@@ -5657,30 +5978,30 @@ finish:
 // func geluQuickGradAVX512(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·geluQuickGradAVX512(SB), NOSPLIT, $0-72
-	MOVQ         dx_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         dy_base+48(FP), DX
-	VBROADCASTSS rows_42b20000<>+0(SB), Z0
-	VBROADCASTSS rows_c2d00000<>+0(SB), Z1
-	VBROADCASTSS rows_3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS rows_3f317218<>+0(SB), Z3
-	VBROADCASTSS rows_b102e308<>+0(SB), Z4
-	VBROADCASTSS rows_39506967<>+0(SB), Z5
-	VBROADCASTSS rows_3ab743ce<>+0(SB), Z6
-	VBROADCASTSS rows_3c088908<>+0(SB), Z7
-	VBROADCASTSS rows_3d2aa9c1<>+0(SB), Z8
-	VBROADCASTSS rows_3e2aaaaa<>+0(SB), Z9
-	VBROADCASTSS rows_3f000000<>+0(SB), Z10
-	VBROADCASTSS rows_3f800000<>+0(SB), Z11
-	VBROADCASTSS rows_c2c80000<>+0(SB), Z12
-	VBROADCASTSS rows_3fd9db23<>+0(SB), Z12
-	VBROADCASTSS rows_bfd9db23<>+0(SB), Z15
-	VBROADCASTSS rows_42a00000<>+0(SB), Z15
-	VBROADCASTSS rows_c2a00000<>+0(SB), Z16
-	MOVQ         dx_len+8(FP), BX
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	SUBQ         $0x10, DI
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	VMOVUPS rows_42b20000<>+0(SB), Z0
+	VMOVUPS rows_c2d00000<>+0(SB), Z1
+	VMOVUPS rows_3fb8aa3b<>+0(SB), Z2
+	VMOVUPS rows_3f317218<>+0(SB), Z3
+	VMOVUPS rows_b102e308<>+0(SB), Z4
+	VMOVUPS rows_39506967<>+0(SB), Z5
+	VMOVUPS rows_3ab743ce<>+0(SB), Z6
+	VMOVUPS rows_3c088908<>+0(SB), Z7
+	VMOVUPS rows_3d2aa9c1<>+0(SB), Z8
+	VMOVUPS rows_3e2aaaaa<>+0(SB), Z9
+	VMOVUPS rows_3f000000<>+0(SB), Z10
+	VMOVUPS rows_3f800000<>+0(SB), Z11
+	VMOVUPS rows_c2c80000<>+0(SB), Z12
+	VMOVUPS rows_3fd9db23<>+0(SB), Z12
+	VMOVUPS rows_bfd9db23<>+0(SB), Z15
+	VMOVUPS rows_42a00000<>+0(SB), Z15
+	VMOVUPS rows_c2a00000<>+0(SB), Z16
+	MOVQ    dx_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x10, DI
 
 one:
 	CMPQ         SI, DI
@@ -5768,9 +6089,9 @@ TEXT ·dropoutAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS key0+56(FP), Z2
 	VBROADCASTSS key1+60(FP), Z3
 	VMOVUPS      rows_indexAVX512<>+0(SB), Z4
-	VBROADCASTSS rows_e3779b10<>+0(SB), Z5
-	VBROADCASTSS rows_7feb352d<>+0(SB), Z6
-	VBROADCASTSS rows_846ca68b<>+0(SB), Z7
+	VMOVUPS      rows_e3779b10<>+0(SB), Z5
+	VMOVUPS      rows_7feb352d<>+0(SB), Z6
+	VMOVUPS      rows_846ca68b<>+0(SB), Z7
 	MOVQ         y_len+8(FP), DX
 	XORQ         BX, BX
 	MOVQ         DX, SI
@@ -5906,7 +6227,15 @@ DATA rows_e3779b10<>+16(SB)/4, $0xe3779b10
 DATA rows_e3779b10<>+20(SB)/4, $0xe3779b10
 DATA rows_e3779b10<>+24(SB)/4, $0xe3779b10
 DATA rows_e3779b10<>+28(SB)/4, $0xe3779b10
-GLOBL rows_e3779b10<>(SB), RODATA|NOPTR, $32
+DATA rows_e3779b10<>+32(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+36(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+40(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+44(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+48(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+52(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+56(SB)/4, $0xe3779b10
+DATA rows_e3779b10<>+60(SB)/4, $0xe3779b10
+GLOBL rows_e3779b10<>(SB), RODATA|NOPTR, $64
 
 // func adamWAVX512(w []float32, grad []float32, m []float32, v []float32, c *float32)
 // Requires: AVX, AVX512F, BMI2

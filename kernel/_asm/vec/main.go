@@ -56,12 +56,12 @@ func zero(v Op) {
 
 var constants = map[uint32]Mem{}
 
-// bits32 is eight copies of a 32-bit constant in memory.
+// bits32 is a vector of a 32-bit constant in memory.
 func bits32(b uint32) Mem {
 	m, ok := constants[b]
 	if !ok {
 		m = GLOBL(fmt.Sprintf("rows_%08x", b), RODATA|NOPTR)
-		for i := range 8 {
+		for i := range 16 {
 			DATA(i*4, U32(b))
 		}
 		constants[b] = m
@@ -69,21 +69,35 @@ func bits32(b uint32) Mem {
 	return m
 }
 
-// consts gives constants as operands: kept in registers with AVX-512, which has
-// 32 of them, and read from memory with AVX2. It is called before the loop.
-type consts map[uint32]Op
+// consts gives constants as operands. They are declared before the loop: the first
+// ones are held in registers, as many as the limits say, the others are read from
+// memory.
+type consts struct {
+	ops          map[uint32]Op
+	avx2, avx512 int
+}
+
+// newConsts holds at most so many constants in registers, by tier.
+func newConsts(avx2, avx512 int) consts { return consts{map[uint32]Op{}, avx2, avx512} }
+
+func (k consts) limit() int {
+	if avx512() {
+		return k.avx512
+	}
+	return k.avx2
+}
 
 func (k consts) bits(bs ...uint32) consts {
 	for _, b := range bs {
-		if _, ok := k[b]; ok {
+		if _, ok := k.ops[b]; ok {
 			continue
 		}
-		if avx512() {
-			v := ZMM()
-			VBROADCASTSS(bits32(b), v)
-			k[b] = v
+		if len(k.ops) < k.limit() {
+			v := vec()
+			VMOVUPS(bits32(b), v)
+			k.ops[b] = v
 		} else {
-			k[b] = bits32(b)
+			k.ops[b] = bits32(b)
 		}
 	}
 	return k
@@ -99,7 +113,7 @@ func (k consts) add(fs ...float64) consts {
 func (k consts) at(f float64) Op { return k.raw(math.Float32bits(float32(f))) }
 
 func (k consts) raw(b uint32) Op {
-	op, ok := k[b]
+	op, ok := k.ops[b]
 	if !ok {
 		panic(fmt.Sprintf("constant %08x (%v) is not declared", b, math.Float32frombits(b)))
 	}
@@ -131,7 +145,8 @@ const (
 	expMin = -104
 )
 
-// Coefficients of exp(r) = 1 + r + r²·P(r) on |r| ≤ ln2/2 (Cephes, expf.c).
+// Coefficients of exp(r) = 1 + r + r²·P(r) on |r| ≤ ln2/2, highest power first
+// (Cephes, expf.c).
 var expPoly = []float64{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
 
 // ln2 in two float32.
@@ -142,11 +157,7 @@ var (
 
 func (k consts) forExp() consts {
 	k.add(expMax, expMin, math.Log2E, ln2High, ln2Low)
-	k.add(expPoly...)
-	if !avx512() {
-		k.bits(0x3f800000)
-	}
-	return k
+	return k.add(expPoly...).add(1)
 }
 
 // exp is x = exp(x), for every x.
@@ -177,8 +188,8 @@ func (k consts) exp(x Op) {
 	VPSUBD(m, n, n)
 	VPSLLD(Imm(23), m, m)
 	VPSLLD(Imm(23), n, n)
-	VPADDD(k.raw(0x3f800000), m, m)
-	VPADDD(k.raw(0x3f800000), n, n)
+	VPADDD(k.at(1), m, m)
+	VPADDD(k.at(1), n, n)
 	VMULPS(m, p, p)
 	VMULPS(n, p, x)
 }
@@ -455,7 +466,7 @@ func elementwise() {
 
 	function("exp", "func(y, x []float32)")
 	y, x = ptr("y"), ptr("x")
-	k := consts{}.forExp()
+	k := newConsts(9, 24).forExp()
 	loop(length("y"), width, 2, func(at at) {
 		v := at.load(x)
 		k.exp(v)
@@ -599,7 +610,7 @@ func softmax() {
 	function("expSum", "func(dst, src []float32, scale, max float32) float32")
 	dst, src := ptr("dst"), ptr("src")
 	scale, max := scalar("scale"), scalar("max")
-	k := consts{}.forExp()
+	k := newConsts(9, 24).forExp()
 	acc := accumulators(2)
 	loop(length("dst"), width, 2, func(at at) {
 		v := at.load(src)
@@ -617,7 +628,7 @@ func softmax() {
 	function("sumExp", "func(x []float32, max float32) float32")
 	x := ptr("x")
 	max = scalar("max")
-	k = consts{}.forExp()
+	k = newConsts(9, 24).forExp()
 	acc = accumulators(2)
 	loop(length("x"), width, 2, func(at at) {
 		v := at.load(x)
@@ -825,7 +836,7 @@ func gelu() {
 		end()
 	}
 
-	erf := func() consts { return consts{}.forErf() }
+	erf := func() consts { return newConsts(4, 20).forErf() }
 	forward("geluErf", erf, func(k consts, x Op) Op {
 		k.maximum(x, -geluLimit)
 		phi, _ := k.erf(x)
@@ -842,7 +853,7 @@ func gelu() {
 	})
 
 	tanh := func() consts {
-		return consts{}.forExp().add(geluLimit, -geluLimit, 1, -geluTanhA, -geluTanhB, geluTanhA, 3*geluTanhB, logitLimit)
+		return newConsts(6, 24).forExp().add(geluLimit, -geluLimit, 1, -geluTanhA, -geluTanhB, geluTanhA, 3*geluTanhB, logitLimit)
 	}
 	forward("geluTanh", tanh, func(k consts, x Op) Op {
 		k.maximum(x, -geluLimit)
@@ -873,7 +884,7 @@ func gelu() {
 	})
 
 	quick := func() consts {
-		return consts{}.forExp().add(-quickLimit, 1, geluQuick, -geluQuick, logitLimit, -logitLimit)
+		return newConsts(6, 24).forExp().add(-quickLimit, 1, geluQuick, -geluQuick, logitLimit, -logitLimit)
 	}
 	forward("geluQuick", quick, func(k consts, x Op) Op {
 		k.maximum(x, -quickLimit)
@@ -920,7 +931,7 @@ func dropout() {
 		DATA(4*i, U32(uint32(i)*step&0xffffffff))
 	}
 	VMOVUPS(iota, count)
-	k := consts{}.bits(uint32(uint64(step)*uint64(width)&0xffffffff), 0x7feb352d, 0x846ca68b)
+	k := newConsts(2, 8).bits(uint32(uint64(step)*uint64(width)&0xffffffff), 0x7feb352d, 0x846ca68b)
 	if !avx512() {
 		k.bits(signBit)
 		VPXOR(k.raw(signBit), threshold, threshold)
