@@ -6,14 +6,19 @@ import (
 	"runtime/debug"
 	"time"
 
+	"relsim/kernel"
 	"relsim/training"
 )
 
-// FromEvaluation returns the report of an evaluation of trained models, the main one first. command is what repeats it,
-// took its duration.
+// FromEvaluation returns the report of an evaluation of trained models, the
+// main one first. command is what repeats it, "train" or "eval" with its flags;
+// took is how long it ran.
 func FromEvaluation(e *training.Evaluation, command string, took time.Duration) Input {
 	in := Input{Result: e.Result, Images: e.Image}
 	for _, run := range e.Runs {
+		if len(run.Log) == 0 {
+			continue
+		}
 		curve := Curve{Name: run.Name}
 		for _, row := range run.Log {
 			if row.Validation != nil {
@@ -35,6 +40,7 @@ func FromEvaluation(e *training.Evaluation, command string, took time.Duration) 
 	}
 	main := e.Runs[0]
 	c := main.Config
+	in.Title = main.Name + ", trained on " + c.Captions + " captions"
 	in.Facts = Facts{
 		Data:       main.Source.Data,
 		Model:      fmt.Sprintf("%d px, %s stem, %d layers of width %d; text: %s", c.Model.Vision.ImageSize, c.Model.Vision.Stem, c.Model.Vision.Layers, c.Model.Vision.Width, c.Model.Text.Kind),
@@ -43,10 +49,10 @@ func FromEvaluation(e *training.Evaluation, command string, took time.Duration) 
 		Steps:      c.Steps,
 		Pictures:   c.Steps * c.Batch,
 		Seed:       c.Seed,
-		Command:    command,
+		Command:    "go run ./cmd/" + command,
 		Duration:   took,
 		Threads:    e.Threads,
-		Machine:    fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+		Machine:    fmt.Sprintf("%s/%s, %d cores, %s kernels", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), kernel.Active()),
 		Version:    version(),
 	}
 	return in

@@ -228,12 +228,12 @@ func barsFigure(r *retrieval.Result) *figure {
 			height := vg.Length(head + row*len(bars) + 30)
 			return height, func(c draw.Canvas) {
 				var (
-					names = textStyle(sans, sizeText, roleInk, right, middle)
-					value = textStyle(sans, sizeSmall, roleInk, left, middle)
-					reach = textStyle(sans, sizeSmall, roleMuted, left, middle)
-					bold  = textStyle(sansBold, sizeText, roleInk, right, middle)
-					vbold = textStyle(sansBold, sizeSmall, roleInk, left, middle)
-					tick  = textStyle(sans, sizeSmall, roleMuted, centre, right)
+					names    = textStyle(sans, sizeText, roleInk, right, middle)
+					value    = textStyle(sans, sizeSmall, roleInk, left, middle)
+					interval = textStyle(sans, sizeSmall, roleMuted, left, middle)
+					bold     = textStyle(sansBold, sizeText, roleInk, right, middle)
+					vbold    = textStyle(sansBold, sizeSmall, roleInk, left, middle)
+					tick     = textStyle(sans, sizeSmall, roleMuted, centre, right)
 				)
 				// Title and the key of colours.
 				x := c.Min.X
@@ -260,7 +260,7 @@ func barsFigure(r *retrieval.Result) *figure {
 					room = max(room, bold.Width(shorten(b.name, 20)))
 				}
 				x0 := c.Min.X + room + 10
-				x1 := c.Max.X - reach.Width("[.000, .000]") - vbold.Width(".000") - 16
+				x1 := c.Max.X - interval.Width("[.000, .000]") - vbold.Width(".000") - 16
 				high := .1
 				for _, b := range bars {
 					high = math.Max(high, math.Max(b.v[0], b.v[2]))
@@ -289,8 +289,8 @@ func barsFigure(r *retrieval.Result) *figure {
 						c.StrokeLine2(w, toX(b.v[2]), y-3.5, toX(b.v[2]), y+3.5)
 					}
 					c.FillText(v, vg.Point{X: x1 + 10, Y: y}, num3(b.v[0]))
-					if b.v[2] > b.v[1] {
-						c.FillText(reach, vg.Point{X: x1 + 10 + vbold.Width(".000") + 5, Y: y}, fmt.Sprintf("[%s, %s]", num3(b.v[1]), num3(b.v[2])))
+					if low, high := num3(b.v[1]), num3(b.v[2]); low != high {
+						c.FillText(interval, vg.Point{X: x1 + 10 + vbold.Width(".000") + 5, Y: y}, fmt.Sprintf("[%s, %s]", low, high))
 					}
 				}
 				c.StrokeLine2(draw.LineStyle{Color: roleAxis.light, Width: 1}, x0, bottom, x0, c.Max.Y-head)

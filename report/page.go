@@ -53,6 +53,7 @@ type page struct {
 	HeldOutCapts table
 	ByFamily     table
 	NearMethod   string
+	NearNamedBy  string // empty: the rows differ
 	Near         []nearRow
 	NearOthers   table
 	NotLearned   []nearRow
@@ -192,6 +193,7 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 			}
 		}
 		p.NearCount = len(p.Near)
+		p.NearNamedBy = commonName(p.Near)
 		p.NearOthers = nearTable(r, ours.Name)
 	}
 	if r.Space != nil {
@@ -574,6 +576,20 @@ func nearRowOf(n retrieval.NearMiss) nearRow {
 	return row
 }
 
+// commonName is how the pictures of all rows were named, or nothing if that
+// differs.
+func commonName(rows []nearRow) string {
+	for _, r := range rows {
+		if r.NamedBy != rows[0].NamedBy {
+			return ""
+		}
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return rows[0].NamedBy
+}
+
 func percent(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) + " %" }
 
 // nearTable has the AUC of every other method that was tested.
@@ -719,7 +735,7 @@ func facts(in *Input) []Fact {
 	number("Steps", f.Steps)
 	number("Pictures seen", f.Pictures)
 	if f.Duration > 0 {
-		add("Training took", f.Duration.Round(time.Second).String())
+		add("It took", f.Duration.Round(time.Second).String())
 	}
 	if n := speed(in.Training); n > 0 {
 		add("Speed", fmt.Sprintf("%s pictures a second (median of the steps)", count(n)))

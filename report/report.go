@@ -34,11 +34,12 @@ import (
 	"relsim/dataloader"
 	"relsim/metrics"
 	"relsim/retrieval"
+	"relsim/training"
 )
 
 // literalTwin is the name of the model that is trained as ours is, but on
 // captions that name objects and attributes.
-const literalTwin = "literal-twin"
+const literalTwin = training.LiteralTwin
 
 // Input is what a report is made of. Only Result is required.
 type Input struct {
@@ -87,8 +88,8 @@ type Facts struct {
 	Steps      int
 	Pictures   int // seen in training, repetitions counted
 	Seed       uint64
-	Command    string // repeats the run
-	Duration   time.Duration
+	Command    string        // repeats it
+	Duration   time.Duration // of the command
 	Threads    int
 	Machine    string
 	Version    string

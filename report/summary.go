@@ -138,7 +138,7 @@ func summarise(r *retrieval.Result) summary {
 			say("All %d relations that were tested with near misses are understood.", len(near))
 		} else {
 			say("Of %d relations tested with near misses, %d %s understood. Not counted as learned: <b>%s</b>.",
-				len(near), len(near)-len(not), isAre(len(near)-len(not)), strings.Join(not, ", "))
+				len(near), len(near)-len(not), isAre(len(near)-len(not)), some(not, 12))
 		}
 	}
 	end()
@@ -204,6 +204,14 @@ func atHalf(v metrics.Interval) string {
 	return ""
 }
 
+// some joins names, at most n of them.
+func some(names []string, n int) string {
+	if len(names) <= n+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more, listed below", strings.Join(names[:n], ", "), len(names)-n)
+}
+
 func isAre(n int) string {
 	if n == 1 {
 		return "is"
@@ -219,12 +227,13 @@ func bracket(v metrics.Interval) string {
 	return num3(v.Mean)
 }
 
-// reach writes an interval, or nothing if it has no width.
+// reach writes an interval, or nothing if it has no width worth printing.
 func reach(v metrics.Interval) string {
-	if v.Low >= v.High {
+	low, high := num3(v.Low), num3(v.High)
+	if v.Low >= v.High || low == high {
 		return ""
 	}
-	return "[" + num3(v.Low) + ",\u00a0" + num3(v.High) + "]"
+	return "[" + low + ",\u00a0" + high + "]"
 }
 
 // mainMethod is the first trained method, or else the first.
