@@ -43,17 +43,16 @@ type File struct {
 
 // Open opens a safetensors file. It reads and checks the header only.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path) // before opening: a named pipe would block
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints: open: %w", err)
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("checkpoints: open %s: not a regular file", path)
 	}
+	f, err := os.Open(path)
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("checkpoints: open %s: %w", path, err)
+		return nil, fmt.Errorf("checkpoints: open: %w", err)
 	}
 	file, err := newFile(f, info.Size(), filepath.Base(path))
 	if err != nil {

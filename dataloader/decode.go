@@ -2,6 +2,7 @@ package dataloader
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -12,6 +13,7 @@ import (
 	"os"
 
 	"golang.org/x/image/webp"
+	"golang.org/x/sync/semaphore"
 )
 
 // Limits bounds what a picture may cost. Both are checked before pixels are
@@ -26,18 +28,18 @@ var DefaultLimits = Limits{Bytes: 256 << 20, Pixels: 100_000_000}
 
 // DecodeFile reads a picture from a file. See [Decode].
 func DecodeFile(path string, l Limits) (*Image, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("dataloader: decode: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before opening: a named pipe would block
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("dataloader: decode %s: not a regular file", path)
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode: %w", err)
+	}
+	defer f.Close()
 	if info.Size() > l.Bytes {
 		return nil, fmt.Errorf("dataloader: decode %s: %d bytes, more than the limit of %d", path, info.Size(), l.Bytes)
 	}
@@ -73,6 +75,13 @@ func Decode(data []byte, l Limits) (*Image, error) {
 	}
 	return im, nil
 }
+
+// pixelsAtOnce bounds the pixels that all goroutines decode at the same time:
+// many workers and large pictures do not multiply. A picture beyond it is
+// decoded alone.
+const pixelsAtOnce = 100_000_000
+
+var decoding = semaphore.NewWeighted(pixelsAtOnce)
 
 // codec is a format that can be decoded.
 type codec struct {
@@ -130,6 +139,11 @@ func decodeOrPanic(data []byte, l Limits) (*Image, error) {
 	if int64(cfg.Width) > l.Pixels/int64(cfg.Height) {
 		return nil, fmt.Errorf("%s of %d×%d pixels, more than the limit of %d", c.name, cfg.Width, cfg.Height, l.Pixels)
 	}
+	pixels := min(int64(cfg.Width)*int64(cfg.Height), pixelsAtOnce)
+	if err := decoding.Acquire(context.Background(), pixels); err != nil {
+		return nil, err
+	}
+	defer decoding.Release(pixels)
 	src, err := c.decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, truncated(err))

@@ -370,23 +370,30 @@ func readList(t *testing.T, path string) []Broken {
 func TestSkippedListAcrossRuns(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "skipped.jsonl")
 	ds := &faulty{Dataset: numbered(100), broken: map[int]string{1: "a", 50: "b", 77: "c"}}
-	for range 3 {
+	run := func() string {
 		l := newLoader(t, ds, Config{Batch: 10, SkippedPath: list})
 		take(t, l, 12)
 		l.Close()
-		f, err := os.OpenFile(list, os.O_APPEND|os.O_WRONLY, 0)
+		b, err := os.ReadFile(list)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.WriteString("\n") // as good as a line that an interrupt has cut
-		f.Close()
+		return string(b)
 	}
-	b, err := os.ReadFile(list)
-	if err != nil {
+	want := run()
+	if n := len(readList(t, list)); n != 3 {
+		t.Fatalf("%d lines", n)
+	}
+	if got := run(); got != want {
+		t.Errorf("the second run made the list\n%s, want\n%s", got, want)
+	}
+	// An interrupt cuts the last line: it is written again, on a line of its own.
+	if err := os.WriteFile(list, []byte(want[:len(want)-9]), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(b), "image_hash"); n != 3 {
-		t.Errorf("%d lines:\n%s", n, b)
+	lines := strings.SplitAfter(want, "\n")
+	if got, want := run(), want[:len(want)-9]+"\n"+lines[2]; got != want {
+		t.Errorf("after a cut the list is\n%s, want\n%s", got, want)
 	}
 }
 

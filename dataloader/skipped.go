@@ -2,10 +2,10 @@ package dataloader
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -34,6 +34,7 @@ func brokenItem(ds Dataset, i int, err error) Broken {
 type skippedList struct {
 	path   string
 	listed map[skippedKey]bool // nil: the file has not been looked at
+	cut    bool                // the file ends in the middle of a line
 }
 
 type skippedKey struct {
@@ -58,6 +59,9 @@ func (s *skippedList) add(b Broken) error {
 	if err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
 	}
+	if s.cut {
+		line = append([]byte("\n"), line...)
+	}
 	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
 	if err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
@@ -66,7 +70,7 @@ func (s *skippedList) add(b Broken) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
 	}
-	s.listed[key] = true
+	s.listed[key], s.cut = true, false
 	return nil
 }
 
@@ -82,18 +86,21 @@ func (s *skippedList) read() error {
 		return fmt.Errorf("dataloader: read list of skipped pictures: %w", err)
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadBytes('\n')
 		var key skippedKey
-		if json.Unmarshal(bytes.TrimSpace(lines.Bytes()), &key) == nil && key.ID != "" {
+		if json.Unmarshal(line, &key) == nil && key.ID != "" {
 			s.listed[key] = true
 		}
+		if err == io.EOF {
+			s.cut = len(line) > 0
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("dataloader: read list of skipped pictures: %w", err)
+		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("dataloader: read list of skipped pictures: %s: %w", s.path, err)
-	}
-	return nil
 }
 
 // tooManyBroken returns an error when the share of broken pictures is above limit:

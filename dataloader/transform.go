@@ -1,6 +1,7 @@
 package dataloader
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"math"
@@ -81,12 +82,7 @@ func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
 	if err := im.check(); err != nil {
 		panic("dataloader: Transform.Apply: " + err.Error())
 	}
-	side := min(im.Width, im.Height)
-	left, top := (im.Width-side)/2, (im.Height-side)/2
-	s := square{pix: im.Pix[3*(top*im.Width+left):], side: side, step: 3, stride: 3 * im.Width}
-	if side != t.Size {
-		s = resize(s, t.Size)
-	}
+	s := cropAndResize(im, t.Size)
 	var bits uint64
 	if rng != nil && (t.Flip || t.Turn) {
 		bits = rng.Uint64()
@@ -106,6 +102,54 @@ func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
 type square struct {
 	pix                []byte
 	side, step, stride int
+}
+
+// cropAndResize cuts the largest square out of the middle of im and brings it to
+// the given size.
+func cropAndResize(im *Image, size int) square {
+	side := min(im.Width, im.Height)
+	left, top := (im.Width-side)/2, (im.Height-side)/2
+	s := square{pix: im.Pix[3*(top*im.Width+left):], side: side, step: 3, stride: 3 * im.Width}
+	if side != size {
+		s = resize(s, size)
+	}
+	return s
+}
+
+// Square returns a view of ds whose pictures are cut and resized as
+// [Transform.Apply] does it, to size×size pixels. Many of them fit in memory
+// where photographs do not, and a Transform of the same Size gives the same
+// values for both. Square pictures of the size are passed on as they are.
+//
+// Square panics if size is less than 1.
+func Square(ds Dataset, size int) Dataset {
+	if size < 1 {
+		panic(fmt.Sprintf("dataloader: Square: size %d", size))
+	}
+	return &squared{ds, size}
+}
+
+type squared struct {
+	Dataset
+	size int
+}
+
+func (s *squared) Image(ctx context.Context, i int) (*Image, error) {
+	im, err := s.Dataset.Image(ctx, i)
+	if err != nil || im.Width == s.size && im.Height == s.size {
+		return im, err
+	}
+	from := cropAndResize(im, s.size)
+	to := &Image{Width: s.size, Height: s.size, Pix: make([]byte, 3*s.size*s.size)}
+	dst := to.Pix
+	for y := range s.size {
+		row := from.pix[y*from.stride:]
+		for x := range s.size {
+			copy(dst[:3], row[x*from.step:])
+			dst = dst[3:]
+		}
+	}
+	return to, nil
 }
 
 // resize returns s resampled to the given side.

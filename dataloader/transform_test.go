@@ -2,6 +2,7 @@ package dataloader
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"math"
 	"math/rand/v2"
@@ -169,6 +170,42 @@ func TestCropAndResize(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestSquare(t *testing.T) {
+	var items []Item
+	var images []*Image
+	for i, size := range [][2]int{{9, 5}, {5, 9}, {6, 6}, {20, 33}, {1, 1}, {8, 6}} {
+		items = append(items, Item{ID: string(rune('a' + i))})
+		images = append(images, noise(size[0], size[1], uint64(i)))
+	}
+	ds := NewMemory("m", items, images)
+	sq := Square(ds, 6)
+	if sq.Fingerprint() != ds.Fingerprint() || sq.Len() != ds.Len() || sq.Item(1) != ds.Item(1) {
+		t.Error("the view describes another set")
+	}
+	tr := Transform{Size: 6}
+	for i := range images {
+		im, err := sq.Image(context.Background(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if im.Width != 6 || im.Height != 6 || len(im.Pix) != 108 {
+			t.Fatalf("picture %d: %d×%d, %d bytes", i, im.Width, im.Height, len(im.Pix))
+		}
+		got, want := make([]float32, tr.Len()), make([]float32, tr.Len())
+		tr.Apply(got, im, nil)
+		tr.Apply(want, images[i], nil)
+		if !slices.Equal(got, want) {
+			t.Errorf("picture %d: a transform of the square gives other values", i)
+		}
+	}
+	if im, _ := sq.Image(context.Background(), 2); im != images[2] {
+		t.Error("a square picture of the size is copied")
+	}
+	if _, err := Square(&faulty{Dataset: ds, broken: map[int]string{0: "x"}}, 6).Image(context.Background(), 0); err == nil {
+		t.Error("a broken picture is no error")
 	}
 }
 
