@@ -1,0 +1,55 @@
+package retrieval_test
+
+import (
+	"context"
+	"fmt"
+
+	"relsim/baseline"
+	"relsim/dataloader"
+	"relsim/retrieval"
+)
+
+// Four pictures, two relations in two profiles of colour. The model's vectors tell the relations apart; the colours tell
+// the profiles apart.
+func ExampleEvaluate() {
+	plain := func(v byte) *dataloader.Image { return &dataloader.Image{Width: 1, Height: 1, Pix: []byte{v, v, v}} }
+	gallery := dataloader.NewMemory("four", []dataloader.Item{
+		{ID: "dark ring", Relation: "ring", Caption: "{Objects} in a ring", Profile: 0},
+		{ID: "light ring", Relation: "ring", Caption: "{Objects} in a ring", Profile: 1},
+		{ID: "dark line", Relation: "line", Caption: "{Objects} in a line", Profile: 0},
+		{ID: "light line", Relation: "line", Caption: "{Objects} in a line", Profile: 1},
+	}, []*dataloader.Image{plain(10), plain(200), plain(20), plain(220)})
+	set := retrieval.NewSet("four", "test", gallery, nil)
+
+	pictures := []float32{1, 0, 1, 0, 0, 1, 0, 1}
+	captions := []float32{1, 0, 0, 1} // in the order of set.Captions()
+	methods := []retrieval.Method{
+		retrieval.Embedded("model", retrieval.Trained, pictures, captions, 2),
+		{Name: "pixel-l2", Kind: retrieval.Baseline, Images: baseline.Pixels()},
+		retrieval.Chance(set),
+	}
+	result, err := retrieval.Evaluate(context.Background(), set, methods, retrieval.Default())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, m := range result.Methods {
+		fmt.Printf("%-8s R@1 %.2f, twin@1 %.2f, conflict %.2f\n", m.Name,
+			m.ImageToImage["recall@1"].Mean, m.ImageToImage["twin@1"].Mean, m.Triplets["conflict"].Mean)
+	}
+	// Output:
+	// model    R@1 1.00, twin@1 0.00, conflict 1.00
+	// pixel-l2 R@1 0.00, twin@1 1.00, conflict 0.00
+	// chance   R@1 0.33, twin@1 0.33, conflict 0.50
+}
+
+func ExampleIndex() {
+	index, err := retrieval.NewIndex([]float32{1, 0, 0.8, 0.6, 0, 1}, 2)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, err := index.Search(context.Background(), []float32{0, 1}, 2, nil, 1)
+	fmt.Println(found, err)
+	// Output: [[{2 1} {1 0.6}]] <nil>
+}
