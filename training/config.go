@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"relsim/dataloader"
@@ -16,6 +17,7 @@ import (
 const (
 	Anonymous = "anonymous" // what the elements do: "{Subject} growing step by step"
 	Literal   = "literal"   // what is seen: "five red circles"; the control of the experiment
+	Shuffled  = "shuffled"  // anonymous ones, dealt to other pictures: what is left is what the method itself brings
 )
 
 // AutoPositives stands for [loss.SameRelation] where captions are anonymous and every row names its relation, and for
@@ -26,7 +28,7 @@ const AutoPositives loss.Positives = "auto"
 // run is resumed only under an equal one.
 type Config struct {
 	Model    nn.Config `json:"model"`
-	Captions string    `json:"captions"` // Anonymous or Literal
+	Captions string    `json:"captions"` // Anonymous, Literal or Shuffled
 
 	// Loss.Positives may be [AutoPositives]; [Run] then chooses by the data and saves its choice.
 	Loss loss.Config `json:"loss"`
@@ -86,8 +88,8 @@ func (c Config) Validate() error {
 	if err := checked.Validate(); err != nil {
 		return err
 	}
-	if c.Captions != Anonymous && c.Captions != Literal {
-		return fmt.Errorf("training: captions %q: want %q or %q", c.Captions, Anonymous, Literal)
+	if !slices.Contains([]string{Anonymous, Literal, Shuffled}, c.Captions) {
+		return fmt.Errorf("training: captions %q: want %q, %q or %q", c.Captions, Anonymous, Literal, Shuffled)
 	}
 	for _, f := range []struct {
 		name string

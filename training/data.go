@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,24 @@ func OpenData(ctx context.Context, s Source) (*Data, error) {
 	}
 	return d, nil
 }
+
+// shuffled deals the captions and relations of a data set to other pictures.
+type shuffled struct {
+	dataloader.Dataset
+	deal []int
+}
+
+func newShuffled(ds dataloader.Dataset, seed uint64) shuffled {
+	return shuffled{ds, rand.New(rand.NewPCG(seed, streamShuffle)).Perm(ds.Len())}
+}
+
+func (s shuffled) Item(i int) dataloader.Item {
+	item, other := s.Dataset.Item(i), s.Dataset.Item(s.deal[i])
+	item.Caption, item.Literal, item.Relation, item.Family = other.Caption, other.Literal, other.Relation, other.Family
+	return item
+}
+
+func (s shuffled) Fingerprint() string { return "shuffled " + s.Dataset.Fingerprint() }
 
 // OpenGallery opens the pictures to evaluate on, and the near misses where there are any (nil elsewhere): the test
 // split of the embedded benchmark, the validation rows of a file.

@@ -28,6 +28,7 @@ const (
 	streamInit uint64 = iota + 1
 	streamWords
 	streamDropout
+	streamShuffle
 )
 
 // trainer is a run.
@@ -88,6 +89,9 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}
 	if err := dataloader.RequireCaptions(d.Train, c.Captions == Literal); err != nil {
 		return nil, err
+	}
+	if c.Captions == Shuffled {
+		d = &Data{Source: d.Source, Train: newShuffled(d.Train, c.Seed), Val: d.Val}
 	}
 	c = c.resolve(d.Train)
 	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias

@@ -341,6 +341,38 @@ func TestAutoPositives(t *testing.T) {
 	}
 }
 
+// TestShuffled holds the control to its promise: every caption is still there, on other pictures, and pictures keep
+// what is theirs.
+func TestShuffled(t *testing.T) {
+	s, _ := tiny()
+	ds := tinyData(t, s).Train
+	dealt := newShuffled(ds, 5)
+	count := map[string]int{}
+	same := 0
+	for i := range ds.Len() {
+		a, b := ds.Item(i), dealt.Item(i)
+		count[a.Caption+"|"+a.Relation]++
+		count[b.Caption+"|"+b.Relation]--
+		if a.ID != b.ID || a.Gravity != b.Gravity || a.Profile != b.Profile {
+			t.Fatalf("picture %d changed: %+v, %+v", i, a, b)
+		}
+		if a.Relation == b.Relation {
+			same++
+		}
+	}
+	for key, n := range count {
+		if n != 0 {
+			t.Errorf("caption %q: %d more before", key, n)
+		}
+	}
+	if same > ds.Len()/4 {
+		t.Errorf("%d of %d pictures keep their relation", same, ds.Len())
+	}
+	if dealt.Fingerprint() == ds.Fingerprint() {
+		t.Error("the fingerprint is the same")
+	}
+}
+
 func TestOpenForeign(t *testing.T) {
 	s, c := tiny()
 	c.Steps = 1

@@ -84,7 +84,8 @@ Data
 Model and loss
   --model NAME           preset: %s (scenes)
   --image-size N         side of the network's input in pixels (the preset's)
-  --captions KIND        anonymous, or literal: the control that learns what pictures show (anonymous)
+  --captions KIND        anonymous; literal: the control that learns what pictures show; shuffled: anonymous captions
+                         dealt to other pictures, which must teach nothing (anonymous)
   --loss KIND            symmetric, infonce (image to text, the paper's) or sigmoid (symmetric)
   --positives KIND       what counts as a match in a batch: diagonal, caption, relation, mask-caption, mask-relation;
                          auto: relation where every row names one, else caption (auto)

@@ -51,8 +51,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
 		fmt.Fprintf(stderr, "train: %s\nRun 'train --help' for the flags.\n", text)
 		return 2
-	case errors.Is(err, training.ErrInterrupted) || (ctx.Err() != nil && errors.Is(err, context.Canceled)):
-		fmt.Fprintf(stderr, "train: %v\nRun the same command again to continue.\n", err)
+	case errors.Is(err, training.ErrInterrupted):
+		fmt.Fprintf(stderr, "%v\nRun the same command again to continue.\n", err)
+		return 130
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "train: interrupted; run the same command again to continue")
 		return 130
 	}
 	fmt.Fprintf(stderr, "train: %v\n", err)
@@ -96,7 +99,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.out}}
 	if config.Captions == training.Literal {
 		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.out}
-	} else if o.data == training.ScenesName && !o.noTwin {
+	} else if config.Captions == training.Anonymous && o.data == training.ScenesName && !o.noTwin {
 		twin := config
 		twin.Captions = training.Literal
 		run.Out = filepath.Join(o.out, training.LiteralTwin)
