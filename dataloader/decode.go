@@ -204,7 +204,7 @@ func toRGB(src image.Image, videoRange bool) *Image {
 	case *image.Paletted:
 		var table [256][3]byte
 		for i, c := range src.Palette {
-			table[i] = rgbOf(c, videoRange)
+			table[i] = rgbOf(c)
 		}
 		for y := b.Min.Y; y < b.Max.Y; y++ {
 			row := src.Pix[src.PixOffset(b.Min.X, y):]
@@ -228,9 +228,10 @@ func toRGB(src image.Image, videoRange bool) *Image {
 		}
 		return im
 	}
+	at := atFunc(src, videoRange)
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
-			c := rgbOf(src.At(x, y), videoRange)
+			c := at(x, y)
 			copy(dst, c[:])
 			dst = dst[3:]
 		}
@@ -238,23 +239,51 @@ func toRGB(src image.Image, videoRange bool) *Image {
 	return im
 }
 
-// rgbOf converts one colour to 8 bits over white.
-func rgbOf(c color.Color, videoRange bool) [3]byte {
-	switch c := c.(type) {
-	case color.NRGBA:
-		return [3]byte{over8(c.R, c.A), over8(c.G, c.A), over8(c.B, c.A)}
-	case color.NYCbCrA:
-		r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
-		if videoRange {
-			r, g, b = videoToRGB(c.Y, c.Cb, c.Cr)
+// atFunc returns the function that gives the colour of a pixel. The types that
+// decoders return go without an allocation for each pixel.
+func atFunc(src image.Image, videoRange bool) func(x, y int) [3]byte {
+	switch src := src.(type) {
+	case *image.CMYK:
+		return func(x, y int) [3]byte {
+			c := src.CMYKAt(x, y)
+			r, g, b := color.CMYKToRGB(c.C, c.M, c.Y, c.K)
+			return [3]byte{r, g, b}
 		}
-		return [3]byte{over8(r, c.A), over8(g, c.A), over8(b, c.A)}
-	case color.NRGBA64:
-		return [3]byte{over16(c.R, c.A), over16(c.G, c.A), over16(c.B, c.A)}
+	case *image.NYCbCrA:
+		return func(x, y int) [3]byte { return overNYCbCrA(src.NYCbCrAAt(x, y), videoRange) }
+	case *image.NRGBA64:
+		return func(x, y int) [3]byte { return overNRGBA64(src.NRGBA64At(x, y)) }
+	case image.RGBA64Image:
+		return func(x, y int) [3]byte { return overRGBA64(src.RGBA64At(x, y)) }
 	}
-	// Premultiplied 16-bit values: white shows through by 1 - alpha.
-	r, g, b, a := c.RGBA()
-	return [3]byte{to8(r + 0xffff - a), to8(g + 0xffff - a), to8(b + 0xffff - a)}
+	return func(x, y int) [3]byte { return rgbOf(src.At(x, y)) }
+}
+
+// rgbOf converts one colour to 8 bits over white.
+func rgbOf(c color.Color) [3]byte {
+	if c, ok := c.(color.NRGBA); ok { // exact, where premultiplied values are rounded
+		return [3]byte{over8(c.R, c.A), over8(c.G, c.A), over8(c.B, c.A)}
+	}
+	return overRGBA64(color.RGBA64Model.Convert(c).(color.RGBA64))
+}
+
+func overNYCbCrA(c color.NYCbCrA, videoRange bool) [3]byte {
+	r, g, b := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+	if videoRange {
+		r, g, b = videoToRGB(c.Y, c.Cb, c.Cr)
+	}
+	return [3]byte{over8(r, c.A), over8(g, c.A), over8(b, c.A)}
+}
+
+func overNRGBA64(c color.NRGBA64) [3]byte {
+	return [3]byte{over16(c.R, c.A), over16(c.G, c.A), over16(c.B, c.A)}
+}
+
+// overRGBA64 composites a colour over white that is multiplied by its opacity
+// already: white shows through by 1 - alpha.
+func overRGBA64(c color.RGBA64) [3]byte {
+	white := 0xffff - uint32(c.A)
+	return [3]byte{to8(uint32(c.R) + white), to8(uint32(c.G) + white), to8(uint32(c.B) + white)}
 }
 
 // over8 composites the value c of opacity a/255 over white.
