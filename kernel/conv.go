@@ -96,7 +96,7 @@ func Conv2DGradW(p *Pool, dw, dbias, dy, x []float32, c ConvShape) {
 	}
 	j := convJobs.get()
 	j.src, j.srcC, j.srcH, j.srcW, j.planar = x, c.InC, c.InH, c.InW, c.ChannelsFirst
-	j.dst, j.dy, j.shape = dw, dy, c
+	j.dst, j.dy, j.shape, j.gradX = dw, dy, c, false
 	j.classes = append(j.classes[:0], convClass{
 		y: forwardAxis(c.OutH(), c.KH, c.StrideH, c.PadH),
 		x: forwardAxis(c.OutW(), c.KW, c.StrideW, c.PadW),

@@ -9,6 +9,9 @@ package kernel
 // The gradient with respect to the input is, for each residue of the input position
 // modulo the stride, a convolution of dy with stride 1 and a part of the kernel. No
 // product with a zero in between is made.
+//
+// Where a run is short, as with three colours, the kernel rows of a window are
+// brought together first.
 
 // convAxis is a convolution along one axis: position u of n reads the source at
 // u·step+off+q for q < taps, with kernel tap tap0+q·tapStep, and is written to
@@ -64,6 +67,7 @@ const (
 	convBand   = 1 << 16 // most values of a bordered band of a picture, to stay in the level-2 cache
 	convGradK  = 256     // products before a sum of a weight gradient is stored
 	convPieces = 8       // pieces of a weight gradient's sum
+	convRun    = 16      // values of a kernel row below which windows are gathered
 )
 
 // convJob is one convolution, forward or one of its gradients. Its items are, by
@@ -85,11 +89,12 @@ type convJob struct {
 	classes []convClass
 	class   int // the class to pack
 	packed  []float32
-	left    int // columns of the border on the left
-	width   int // columns of a bordered picture
-	band    int // positions along y of a band
-	bands   int // bands of a picture
-	piece   int // bands of a piece
+	left    int  // columns of the border on the left
+	width   int  // columns of a bordered picture
+	gather  bool // make rows of whole windows
+	band    int  // positions along y of a band
+	bands   int  // bands of a picture
+	piece   int  // bands of a piece
 	partial []float32
 }
 
@@ -97,6 +102,7 @@ type convJob struct {
 type convWork struct {
 	t        tile
 	bordered []float32
+	windows  []float32
 	out      []float32
 }
 
@@ -125,7 +131,29 @@ func (j *convJob) plan(items int) {
 	if ceilDiv(positions, j.band)*j.shape.Batch < items {
 		j.band = min(j.band, ceilDiv(positions, ceilDiv(items, max(1, j.shape.Batch))))
 	}
+	first := j.classes[0]
+	run := first.x.taps * j.srcC
+	j.gather = !j.gradX && run < convRun && first.y.taps > 1
+	if j.gather {
+		j.band = min(j.band, max(1, convBand/(run*first.y.taps*first.x.n)))
+	}
 	j.bands = ceilDiv(positions, j.band)
+}
+
+// gatherWindows writes the windows of positions u0 … u1-1 along y of class c to
+// w.windows, one row each. The bordered picture starts at row y0.
+func (j *convJob) gatherWindows(w *convWork, c *convClass, u0, u1, y0 int) {
+	run := c.x.taps * j.srcC
+	k := c.y.taps * run
+	w.windows = room(w.windows, (u1-u0)*c.x.n*k)
+	for v := u0; v < u1; v++ {
+		for q := range c.y.taps {
+			dst := w.windows[(v-u0)*c.x.n*k+q*run:]
+			src := w.bordered[((v*c.y.step+c.y.off+q-y0)*j.width+c.x.off+j.left)*j.srcC:]
+			step := c.x.step * j.srcC
+			gatherKernel.get()(c.x.n, run, src, step, dst, k)
+		}
+	}
 }
 
 func (j *convJob) run(p *Pool) {
@@ -223,11 +251,7 @@ func (j *convJob) border(dst []float32, b, y0, y1 int) {
 		case !j.planar:
 			copy(row, picture[y*wd*ch:])
 		case ch == 3:
-			r, g, b := picture[y*wd:][:wd], picture[(h+y)*wd:][:wd], picture[(2*h+y)*wd:][:wd]
-			for x := range r {
-				px := row[3*x:][:3:3]
-				px[0], px[1], px[2] = r[x], g[x], b[x]
-			}
+			interleave3Kernel.get()(wd, picture[y*wd:], h*wd, row)
 		default:
 			for c := range ch {
 				for x, v := range picture[(c*h+y)*wd:][:wd] {
@@ -254,6 +278,10 @@ func (j *convJob) doBand(w *convWork, b, band int) {
 	w.bordered = room(w.bordered, (y1-y0)*j.width*j.srcC)
 	j.border(w.bordered, b, y0, y1)
 
+	if j.gather {
+		j.doGathered(w, b, u0, min(u1, j.classes[0].y.n), y0)
+		return
+	}
 	out, outRow := j.dst[b*j.dstH*j.dstW*j.dstC:][:j.dstH*j.dstW*j.dstC], 0
 	if j.planarOut {
 		outRow = u0 * j.classes[0].y.stride
@@ -271,6 +299,27 @@ func (j *convJob) doBand(w *convWork, b, band int) {
 				plane[k] = out[k*j.dstC+c]
 			}
 		}
+	}
+}
+
+// doGathered computes positions u0 … u1-1 along y of picture b from whole windows.
+func (j *convJob) doGathered(w *convWork, b, u0, u1, y0 int) {
+	t, u, c := &w.t, j.micro, &j.classes[0]
+	j.gatherWindows(w, c, u0, u1, y0)
+	k := c.y.taps * c.x.taps * j.srcC
+	t.aRow, t.aStep, t.aSeg, t.aNext = k*wordSize, wordSize, 0, u.mr*k*wordSize
+	t.segs, t.kc = 1, k
+	t.bStep, t.bSeg = u.nr*wordSize, 0
+	t.cRow = j.dstC * wordSize
+	for i := range u.panelCount(j.dstC) {
+		start, width := u.panelAt(j.dstC, i)
+		t.a, t.b = &w.windows[0], &j.packed[c.packed+i*u.nr*k]
+		t.c = &j.dst[(b*j.dstH+u0)*j.dstW*j.dstC+start]
+		t.init, t.initRow = nil, 0
+		if j.bias != nil {
+			t.init = &j.bias[start]
+		}
+		u.panel(t, (u1-u0)*c.x.n, width)
 	}
 }
 
@@ -312,14 +361,21 @@ func (j *convJob) gradPiece(w *convWork, i int) {
 	t, u, s := &w.t, j.micro, j.shape
 	c, ch := &j.classes[0], j.srcC
 	oh, ow := c.y.n, c.x.n
-	run := s.KW * ch // columns for one kernel row
+	run := s.KW * ch // columns that are contiguous
 	sum := j.partial[i*len(j.dst):][:len(j.dst)]
 	rows := max(1, convGradK/ow) // output rows that a sum takes up before it is stored
+	kernelRows := s.KH
+	if j.gather {
+		run, kernelRows = s.KH*run, 1
+	}
 	t.aRow, t.aStep, t.aSeg, t.aNext = wordSize, s.OutC*wordSize, 0, u.mr*wordSize
 	t.bStep = c.x.step * ch * wordSize
 	t.bSeg = (c.y.step*j.width - ow*c.x.step) * ch * wordSize
+	if j.gather {
+		t.bStep, t.bSeg = run*wordSize, 0
+	}
 	t.kc = ow
-	t.cRow = s.KH * run * wordSize
+	t.cRow = kernelRows * run * wordSize
 	first := true
 	for n := i * j.piece; n < min(s.Batch*j.bands, (i+1)*j.piece); n++ {
 		b, u0 := n/j.bands, n%j.bands*j.band
@@ -327,13 +383,20 @@ func (j *convJob) gradPiece(w *convWork, i int) {
 		y0, y1 := c.y.reach(u0, u1)
 		w.bordered = room(w.bordered, (y1-y0)*j.width*ch)
 		j.border(w.bordered, b, y0, y1)
+		if j.gather {
+			j.gatherWindows(w, c, u0, u1, y0)
+		}
 		for v := u0; v < u1; v += rows {
 			t.segs = min(rows, u1-v)
-			for ky := range s.KH {
+			for ky := range kernelRows {
 				for k := range u.panelCount(run) {
 					start, width := u.panelAt(run, k)
 					t.a = &j.dy[(b*oh+v)*ow*s.OutC]
-					t.b = &w.bordered[(v*c.y.step+c.y.off+ky-y0)*j.width*ch+(c.x.off+j.left)*ch+start]
+					if j.gather {
+						t.b = &w.windows[(v-u0)*ow*run+start]
+					} else {
+						t.b = &w.bordered[((v*c.y.step+c.y.off+ky-y0)*j.width+c.x.off+j.left)*ch+start]
+					}
 					t.c = &sum[ky*run+start]
 					t.init, t.initRow = nil, 0
 					if !first {
@@ -361,5 +424,27 @@ func (j *convJob) gradSum(w *convWork, co int) {
 		for c, v := range w.out[tap*ch:][:ch] {
 			dst[c*taps+tap] = v
 		}
+	}
+}
+
+var (
+	gatherKernel      = newDispatch(gatherGeneric)
+	interleave3Kernel = newDispatch(interleave3Generic)
+)
+
+// gatherGeneric copies n runs of the given length: run i from src[i*from] to
+// dst[i*to].
+func gatherGeneric(n, run int, src []float32, from int, dst []float32, to int) {
+	for i := range n {
+		copy(dst[i*to:][:run], src[i*from:])
+	}
+}
+
+// interleave3Generic brings n values of three planes together: dst[3*i+c] =
+// src[c*plane+i].
+func interleave3Generic(n int, src []float32, plane int, dst []float32) {
+	a, b, c := src[:n], src[plane:][:n], src[2*plane:][:n]
+	for i := range a {
+		dst[3*i], dst[3*i+1], dst[3*i+2] = a[i], b[i], c[i]
 	}
 }

@@ -10064,6 +10064,62 @@ done:
 	VZEROUPPER
 	RET
 
+// func gatherRunsAVX2(n int, run int, src *float32, from int, dst *float32, to int)
+// Requires: AVX
+TEXT ·gatherRunsAVX2(SB), NOSPLIT, $0-48
+	MOVQ n+0(FP), AX
+	MOVQ run+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ from+24(FP), BX
+	MOVQ dst+32(FP), SI
+	MOVQ to+40(FP), DI
+	SHLQ $0x02, BX
+	SHLQ $0x02, DI
+
+loop:
+	VMOVUPS (DX), Y0
+	VMOVUPS -32(DX)(CX*4), Y1
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, -32(SI)(CX*4)
+	ADDQ    BX, DX
+	ADDQ    DI, SI
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func interleave3AVX2(n int, src *float32, plane int, dst *float32)
+// Requires: AVX
+TEXT ·interleave3AVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ plane+16(FP), DX
+	MOVQ dst+24(FP), BX
+	SHLQ $0x02, DX
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VUNPCKLPS X1, X0, X3
+	VUNPCKHPS X1, X0, X4
+	VUNPCKLPS X2, X2, X5
+	VUNPCKHPS X2, X2, X6
+	VUNPCKLPD X5, X3, X7
+	VUNPCKHPD X5, X3, X8
+	VUNPCKLPD X6, X4, X9
+	VUNPCKHPD X6, X4, X10
+	VMOVUPS   X7, (BX)
+	VMOVUPS   X8, 12(BX)
+	VMOVUPS   X9, 24(BX)
+	VMOVUPS   X10, 36(BX)
+	ADDQ      $0x10, CX
+	ADDQ      $0x30, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func peak512(n int)
 // Requires: AVX, AVX512F
 TEXT ·peak512(SB), NOSPLIT, $0-8

@@ -193,6 +193,12 @@ func packCopy4(k int, src *float32, lds int, dst *float32)
 //go:noescape
 func packCopy8(k int, src *float32, lds int, dst *float32)
 
+//go:noescape
+func gatherRunsAVX2(n int, run int, src *float32, from int, dst *float32, to int)
+
+//go:noescape
+func interleave3AVX2(n int, src *float32, plane int, dst *float32)
+
 func peak512(n int)
 
 func peak256(n int)

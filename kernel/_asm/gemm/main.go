@@ -341,6 +341,61 @@ func packCopy(width int) {
 	RET()
 }
 
+// gatherRuns copies n runs of 8 to 16 values, run i from src[i*from] to dst[i*to].
+func gatherRuns() {
+	TEXT("gatherRunsAVX2", NOSPLIT, "func(n int, run int, src *float32, from int, dst *float32, to int)")
+	Pragma("noescape")
+	n, run := Load(Param("n"), GP64()), Load(Param("run"), GP64())
+	s, from := Load(Param("src"), GP64()), Load(Param("from"), GP64())
+	d, to := Load(Param("dst"), GP64()), Load(Param("to"), GP64())
+	SHLQ(Imm(2), from)
+	SHLQ(Imm(2), to)
+	y := vectors(32)
+	Label("loop")
+	last := func(base reg.Register) Mem { return Mem{Base: base, Index: run, Scale: 4, Disp: -32} }
+	VMOVUPS(Mem{Base: s}, y[0])
+	VMOVUPS(last(s), y[1])
+	VMOVUPS(y[0], Mem{Base: d})
+	VMOVUPS(y[1], last(d))
+	ADDQ(from, s)
+	ADDQ(to, d)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// interleave brings 4n values of three planes together: dst[3*i+c] = src[c*plane+i].
+// It writes one value more.
+func interleave() {
+	TEXT("interleave3AVX2", NOSPLIT, "func(n int, src *float32, plane int, dst *float32)")
+	Pragma("noescape")
+	n, s, plane, d := Load(Param("n"), GP64()), Load(Param("src"), GP64()), Load(Param("plane"), GP64()), Load(Param("dst"), GP64())
+	SHLQ(Imm(2), plane)
+	x := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3, reg.X4, reg.X5, reg.X6, reg.X7, reg.X8, reg.X9, reg.X10}
+	Label("loop")
+	VMOVUPS(Mem{Base: s}, x[0])
+	VMOVUPS(Mem{Base: s, Index: plane, Scale: 1}, x[1])
+	VMOVUPS(Mem{Base: s, Index: plane, Scale: 2}, x[2])
+	VUNPCKLPS(x[1], x[0], x[3])
+	VUNPCKHPS(x[1], x[0], x[4])
+	VUNPCKLPS(x[2], x[2], x[5])
+	VUNPCKHPS(x[2], x[2], x[6])
+	VUNPCKLPD(x[5], x[3], x[7])
+	VUNPCKHPD(x[5], x[3], x[8])
+	VUNPCKLPD(x[6], x[4], x[9])
+	VUNPCKHPD(x[6], x[4], x[10])
+	for i := range 4 {
+		VMOVUPS(x[7+i], Mem{Base: d, Disp: 12 * i})
+	}
+	ADDQ(Imm(16), s)
+	ADDQ(Imm(48), d)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
 // peak does n rounds of independent multiply-adds in as many registers as the
 // micro-kernels have accumulators.
 func peak(name string, size, accs int) {
@@ -394,6 +449,8 @@ func main() {
 	packT()
 	packCopy(4)
 	packCopy(8)
+	gatherRuns()
+	interleave()
 	peak("peak512", 64, 24)
 	peak("peak256", 32, 12)
 	Generate()
