@@ -152,8 +152,7 @@ func l2NormalizeItem(s *sweep, i int) {
 //	dx[r,c] = dy[r,c] / eps                                    elsewhere
 //
 // x, dx and dy are (rows, cols), row-major; dx may be dy or x. Sums run in
-// float64; each row of dx is within 5e-7·max|dy[r]|/max(‖x[r]‖, eps) for rows of
-// up to 4096 columns.
+// float64; each row of dx is within 1e-6·max|dy[r]|/max(‖x[r]‖, eps).
 //
 // L2NormalizeGrad panics if a length does not fit.
 func L2NormalizeGrad(p *Pool, dx, dy, x []float32, rows, cols int, eps float32) {

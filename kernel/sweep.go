@@ -20,7 +20,7 @@ type sweep struct {
 	eps              float64
 	rows, cols       int // shape, for row kernels
 	block            int // rows of one item
-	batch, tokens    int
+	tokens           int
 	kind             GELUKind
 	adam             adamWCoef
 	key              uint64
