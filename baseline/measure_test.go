@@ -140,6 +140,13 @@ func TestDefinitions(t *testing.T) {
 			}
 			return total / 49
 		}},
+		{HOG(), 64, 1e-5, hogFeatures, func(x, y []float64) float64 {
+			var sum float64
+			for i := range x {
+				sum += x[i] * y[i]
+			}
+			return sum
+		}},
 		{RandomConv(7), 64, 1e-4, func(im *dataloader.Image) []float64 {
 			return convFeatures(RandomConv(7).(*randomConv), im)
 		}, distance},
@@ -160,6 +167,46 @@ func TestDefinitions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hogFeatures computes the histograms block by block: every pixel of a block votes for each orientation with a triangle
+// of width 20° around its centre.
+func hogFeatures(im *dataloader.Image) []float64 {
+	luma := lumas(im)
+	at := func(x, y int) float64 { return luma[min(max(y, 0), 63)*64+min(max(x, 0), 63)] }
+	unit := func(v []float64) {
+		var sum float64
+		for _, x := range v {
+			sum += x * x
+		}
+		for i := range v {
+			if sum > 0 {
+				v[i] /= math.Sqrt(sum)
+			}
+		}
+	}
+	var all []float64
+	for block := range 49 {
+		v := make([]float64, 36)
+		for p := range 256 {
+			x, y := block%7*8+p%16, block/7*8+p/16
+			dx, dy := at(x+1, y)-at(x-1, y), at(x, y+1)-at(x, y-1)
+			degrees := math.Atan2(dy, dx) * 180 / math.Pi
+			for o := range 9 {
+				// Distance of the direction from the orientation's centre, modulo 180°.
+				d := math.Abs(math.Mod(degrees-20*(float64(o)+0.5)+450, 180) - 90)
+				v[(p/16/8*2+p%16/8)*9+o] += math.Max(0, 1-d/20) * math.Hypot(dx, dy)
+			}
+		}
+		unit(v)
+		for i := range v {
+			v[i] = math.Min(v[i], 0.2)
+		}
+		unit(v)
+		all = append(all, v...)
+	}
+	unit(all)
+	return all
 }
 
 // convFeatures runs the network in float64 by the definition of a convolution.

@@ -300,6 +300,73 @@ func TestLookAlikes(t *testing.T) {
 	}
 }
 
+// TestTripletsByOverlap: a method that scores by the overlap of the literal captions gets every aligned triplet right, and
+// control triplets by little.
+func TestTripletsByOverlap(t *testing.T) {
+	s := grid(4, 30, 0, 0)
+	rng := rand.New(rand.NewPCG(5, 5))
+	word := func() int { return rng.IntN(6) }
+	for i := range s.Items {
+		s.Items[i].Literal = fmt.Sprintf("a%d b%d c%d d%d", word(), word(), word(), word())
+	}
+	o := newOverlaps(s)
+	m := &table{name: "words"}
+	for q := range s.Items {
+		row := make([]float32, len(s.Items))
+		o.with(q, row)
+		m.scores = append(m.scores, row)
+	}
+	c := quick()
+	r := evaluate(t, s, c, Method{Name: m.name, Kind: Baseline, Images: m})
+	near(t, "aligned", r.Methods[0].Triplets["aligned"].Mean, 1, 0)
+	near(t, "control", r.Methods[0].Triplets["control"].Mean, 0.5, 0.1)
+
+	tr, err := drawTriplets(context.Background(), newTruth(s), o, []int{0, 7}, 5, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j, q := range []int{0, 7} {
+		for kind, drawn := range tr[j].drawn {
+			if kind != conflict && len(drawn) != 5 || kind == conflict && len(drawn) != 0 {
+				t.Errorf("query %d: %d triplets of %s", q, len(drawn), tripletNames[kind])
+			}
+			for _, x := range drawn {
+				p, n := s.Items[x.positive], s.Items[x.negative]
+				if p.Relation != s.Items[q].Relation || int(x.positive) == q || n.Relation == s.Items[q].Relation {
+					t.Errorf("query %d: triplet %s, %s", q, p.ID, n.ID)
+				}
+			}
+		}
+		if len(tr[j].positives) != 29 || len(tr[j].twins) != 3 {
+			t.Errorf("query %d: %d positives and %d twins", q, len(tr[j].positives), len(tr[j].twins))
+		}
+	}
+}
+
+// TestSeenAndHeldOut: a method that is right on one half only shows it in that half, and in the difference of the seen one.
+func TestSeenAndHeldOut(t *testing.T) {
+	s := grid(4, 20, 2, 0)
+	half := oracle(s, "half")
+	for i, it := range s.Items {
+		if it.HeldOut {
+			clear(half.Text.Pictures[i*half.Text.Dim:][:half.Text.Dim])
+		}
+	}
+	r := evaluate(t, s, quick(), half, Chance(s))
+	seen, heldOut := r.Methods[0], r.HeldOut[0]
+	near(t, "seen", seen.ImageToImage["recall@1"].Mean, 1, 0)
+	if x := heldOut.ImageToImage["recall@1"].Mean; x > 0.3 {
+		t.Errorf("held out: recall@1 %v", x)
+	}
+	near(t, "difference", r.Differences[0].ImageToImage["recall@1"].Mean, 1-19.0/79, 1e-12)
+	if len(seen.Families) != 2 || len(heldOut.Families) != 2 || seen.Families["rel0"].Queries != 20 || heldOut.Families["rel3"].Queries != 20 {
+		t.Errorf("families %v, %v", seen.Families, heldOut.Families)
+	}
+	if seen.Queries != 40 || heldOut.Queries != 40 {
+		t.Errorf("%d and %d queries", seen.Queries, heldOut.Queries)
+	}
+}
+
 // TestShortcut: a method that names near misses like true pictures understands nothing, whatever its recall.
 func TestShortcut(t *testing.T) {
 	s := grid(4, 20, 1, 10)
