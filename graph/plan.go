@@ -106,7 +106,7 @@ func newPlan(outputs, gradients []*Node) *plan {
 	for i, k := range p.sinks {
 		alone := !slices.ContainsFunc(p.sinks[:i], func(o sink) bool { return o.slot == k.slot }) &&
 			!slices.ContainsFunc(p.sinks[i+1:], func(o sink) bool { return o.slot == k.slot })
-		p.sinks[i].direct = alone && k.step >= p.forward && p.reads[k.slot] == 0 && !p.keep[k.slot]
+		p.sinks[i].direct = alone && k.step >= p.forward && p.reads[k.slot] == 0
 		if k.step >= 0 {
 			p.steps[k.step].sinks = append(p.steps[k.step].sinks, i)
 		}

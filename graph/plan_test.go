@@ -174,6 +174,7 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkLayout(t, p.plan)
 	const seed = 99
 	p.SetSeed(seed)
 	for _, n := range b.g.AllNodes() {
@@ -264,6 +265,124 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 	}
 	for name, v := range floats {
 		sameBits(t, "input "+name+" afterwards", v, before[name])
+	}
+}
+
+// checkLayout fails unless values that live at one time have memory of their own,
+// but for an output that takes the place of an operand which the op may overwrite,
+// which has its size, and which the op has once.
+func checkLayout(t *testing.T, p *plan) {
+	t.Helper()
+	def, last := make([]int, len(p.slots)), make([]int, len(p.slots))
+	for i, s := range p.steps {
+		for _, in := range s.in {
+			last[in] = i
+		}
+		for _, out := range s.out {
+			def[out], last[out] = i, i
+		}
+	}
+	for _, s := range p.outputs {
+		last[s] = len(p.steps)
+	}
+	for a, x := range p.slots {
+		for b, y := range p.slots[:a] {
+			if x.leaf >= 0 || y.leaf >= 0 || x.offset >= y.offset+y.size || y.offset >= x.offset+x.size {
+				continue
+			}
+			first, second := a, b
+			if def[first] > def[second] {
+				first, second = second, first
+			}
+			if last[first] < def[second] {
+				continue
+			}
+			s := p.steps[def[second]]
+			k, ok := s.kind.(inPlacer)
+			operand := slices.Index(s.in, first)
+			if last[first] != def[second] || def[first] == def[second] || !ok || operand < 0 ||
+				!slices.Contains(k.inPlace(), operand) || count(s.in, first) != 1 || s.out[0] != second ||
+				x.size != y.size || x.offset != y.offset {
+				t.Errorf("%#v puts %+v over %+v, which lives from step %d to %d", s.kind, p.slots[second], p.slots[first], def[first], last[first])
+			}
+		}
+	}
+	for i, s := range p.slots {
+		if s.leaf < 0 && (s.offset < 0 || s.offset%lineWords != 0 || s.offset+s.size > p.words) {
+			t.Errorf("slot %d %+v is out of the arena of %d", i, s, p.words)
+		}
+	}
+}
+
+// The smallest window that fits is taken, neighbours join, and the arena grows from
+// a free end.
+func TestArenaWindows(t *testing.T) {
+	var a arena
+	for i, want := range []int{0, 112, 128, 192} { // 7 lines, 1, 4 and 1
+		if got := a.alloc([]int{100, 16, 64, 1}[i]); got != want {
+			t.Fatalf("window %d is at %d, want %d", i, got, want)
+		}
+	}
+	a.release(0, 100)
+	a.release(128, 64)
+	if got := a.alloc(50); got != 128 {
+		t.Errorf("64 words are at %d, want 128, the best fit", got)
+	}
+	a.release(112, 16)
+	if got := a.alloc(128); got != 0 {
+		t.Errorf("128 words are at %d, want 0, where two windows joined", got)
+	}
+	a.release(192, 1)
+	if got := a.alloc(48); got != 192 || a.top != 240 {
+		t.Errorf("48 words are at %d below %d, want 192 below 240: the end grows", got, a.top)
+	}
+	a.release(128, 50)
+	a.release(0, 128)
+	a.release(192, 48)
+	if len(a.free) != 1 || a.free[0] != (window{0, 240}) {
+		t.Errorf("all is free: %v", a.free)
+	}
+}
+
+// An op that may overwrite an operand gives the same bits when it does, at sizes
+// where kernels work piece by piece.
+func TestInPlaceKinds(t *testing.T) {
+	pool := kernel.NewPool(3)
+	defer pool.Close()
+	const rows, cols = 130, 300
+	d := dimsOf(rows, cols)
+	for _, k := range []inPlacer{
+		layerNorm{rows, cols, 1e-5}, layerNormGrad{rows, cols, 1e-5}, l2Normalize{rows, cols, 1e-5}, l2NormalizeGrad{rows, cols, 1e-5},
+		gelu{d, kernel.GELUErf}, geluGrad{d, kernel.GELUErf}, gelu{d, kernel.GELUTanh}, geluGrad{d, kernel.GELUTanh},
+		gelu{d, kernel.GELUQuick}, geluGrad{d, kernel.GELUQuick}, addPosition{rows / 10, 10, cols}, meanWeights{rows, cols},
+		add{d}, scale{d, 3}, scaleExp{d}, addScalar{d}, times{d}, columnScale{rows, cols}, columnScaleGrad{rows, cols},
+		dropout{d, 0.5, 1}, crossEntropyGrad{rows, cols}, sigmoidLossGrad{rows, cols},
+	} {
+		t.Run(opName(k), func(t *testing.T) {
+			eachTier(t, func(t *testing.T) {
+				fresh := func() *call {
+					r := rand.New(rand.NewPCG(1, 2))
+					c := newCall(len(k.operands()), len(k.results()), pool, new(uint64))
+					for i, in := range k.operands() {
+						c.in[i] = uniform(r, in.size())
+					}
+					for i, out := range k.results() {
+						c.out[i] = make([]float32, out.size())
+					}
+					return c
+				}
+				want := fresh()
+				k.run(want)
+				for _, operand := range k.inPlace() {
+					got := fresh()
+					got.out[0] = got.in[operand]
+					k.run(got)
+					for i := range got.out {
+						sameBits(t, fmt.Sprintf("over operand %d: result %d", operand, i), got.out[i], want.out[i])
+					}
+				}
+			})
+		})
 	}
 }
 

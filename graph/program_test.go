@@ -208,6 +208,17 @@ func TestArena(t *testing.T) {
 	}
 }
 
+// Ops write the gradients of a transformer to the caller themselves.
+func TestDirectGradients(t *testing.T) {
+	tw := newTower(2, 2, 0)
+	p := mustCompile(t, tw.b, Config{Embedding: tw.emb, Wrt: tw.b.Params()})
+	for i, s := range p.plan.sinks {
+		if !s.direct {
+			t.Errorf("the gradient of %s takes a detour", p.wrt[i].Name())
+		}
+	}
+}
+
 // An operand used twice, or again later, is not overwritten.
 func TestInPlaceHazards(t *testing.T) {
 	b := NewBuilder()
@@ -351,6 +362,13 @@ func TestMicroBatches(t *testing.T) {
 			if name != "images" {
 				sameBits(t, "gradient of "+name, g, v.grad[name])
 			}
+		}
+
+		// again, over what is there
+		must(t, cached.ForwardEach(n, load(cached), embeddings))
+		must(t, cached.BackwardEach(n, load(cached), upstream))
+		for name, g := range got.grad {
+			sameBits(t, "gradient of "+name+" again", v.grad[name], g)
 		}
 
 		// again on top, as SetAccumulate asks
