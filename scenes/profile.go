@@ -33,7 +33,7 @@ const (
 	groundContrast = 34 // object colours to the background
 	secondContrast = 30 // object colours to the background's second colour
 	colorContrast  = 32 // object colours among each other
-	oddContrast    = 55 // the leading colour to the one farthest from it
+	oddContrast    = 55 // the leading colour to that of an odd one
 )
 
 // profile is everything about a picture that is not its relation. Attribute twins share one.
@@ -42,8 +42,8 @@ type profile struct {
 	rgb        [4]RGB
 	shape      [4]int // all different
 	texture    [2]int
-	oddColor   int // the slot whose colour is farthest from slot 0
-	oddShape   int // the slot whose silhouette is farthest from slot 0's
+	oddColor   int // a slot whose colour is far from slot 0's
+	oddShape   int // a slot whose silhouette is unlike slot 0's
 	aspect     float64
 	stretch    [2]float64 // aspect^¼ and aspect^-¾: long objects get thin, so that neighbours stay apart
 	ground     RGB        // background
@@ -120,15 +120,15 @@ func newProfile(r *rand.Rand, test bool) profile {
 		p.size = .72 + .22*r.Float64()
 		p.ink = .055 + .04*r.Float64()
 		p.dust = r.IntN(3)
-		if heldOutPair(p.shape[0], p.color[0]) == test && p.legible() {
+		if heldOutPair(p.shape[0], p.color[0]) == test && p.legible(r) {
 			return p
 		}
 	}
 }
 
-// legible reports whether the colours stand out from the background and from each other, and whether some slot
-// differs clearly from slot 0 in colour and some in silhouette; it notes which.
-func (p *profile) legible() bool {
+// legible reports whether the colours stand out from the background and from each other, and whether slots differ
+// clearly from slot 0 in colour and in silhouette; it picks one of each.
+func (p *profile) legible(r *rand.Rand) bool {
 	ground, second := lab(p.ground), lab(p.second)
 	var colors [4][3]float64
 	for i := range colors {
@@ -142,14 +142,18 @@ func (p *profile) legible() bool {
 			}
 		}
 	}
-	far, unlike := 0.0, 0.0
+	var far, unlike []int
 	for i := 1; i < 4; i++ {
-		if d := distance(colors[0], colors[i]); d > far {
-			far, p.oddColor = d, i
+		if distance(colors[0], colors[i]) >= oddContrast {
+			far = append(far, i)
 		}
-		if d := unlikeness(p.shape[0], p.shape[i]); d > unlike {
-			unlike, p.oddShape = d, i
+		if unlikeness(p.shape[0], p.shape[i]) >= oddSilhouette {
+			unlike = append(unlike, i)
 		}
 	}
-	return far >= oddContrast && unlike >= oddSilhouette
+	if len(far) == 0 || len(unlike) == 0 {
+		return false
+	}
+	p.oddColor, p.oddShape = far[r.IntN(len(far))], unlike[r.IntN(len(unlike))]
+	return true
 }

@@ -56,19 +56,23 @@ func (s *scene) crowd(n int) []object {
 	return s.copies(n, 0, s.cell())
 }
 
-// outsider stands one object far from a group. Broken: it stands at the group's edge.
+// outsider stands one object far from a group: two or more steps from its nearest member, where members are about
+// one step apart. Broken: it stands one step from it.
 func outsider(s *scene) {
 	n := s.profile.n - 1
 	at := spread(s.rng, n, 1.1)
-	c := centroid(at)
-	far := 0.0
-	for _, q := range at {
-		far = math.Max(far, math.Hypot(q.x-c.x, q.y-c.y))
-	}
 	sin, cos := math.Sincos(s.rng.Float64() * 2 * math.Pi)
-	d := far + 1.9 + .5*s.rng.Float64()
+	away := 2.1 + .5*s.rng.Float64()
 	if s.broken {
-		d = far + .6
+		away = 1
+	}
+	c := centroid(at)
+	d := 0.0 // along the direction from the centroid, to where all members are away or farther
+	for _, q := range at {
+		along, across := (q.x-c.x)*cos+(q.y-c.y)*sin, (q.x-c.x)*sin-(q.y-c.y)*cos
+		if math.Abs(across) < away {
+			d = math.Max(d, along+math.Sqrt(away*away-across*across))
+		}
 	}
 	s.put(s.crowd(n+1), append(at, point{c.x + d*cos, c.y + d*sin}))
 }
@@ -80,11 +84,11 @@ func clusters(s *scene) {
 	ca, cb := centroid(a), centroid(b)
 	d := 1.9 + math.Sqrt(float64(n))*1.15
 	if s.broken {
-		d = 1
-		for i := range a { // no overlap: as far as the innermost ones need
-			for j := range b {
-				if math.Abs((a[i].y-ca.y)-(b[j].y-cb.y)) < 1 {
-					d = math.Max(d, 1+(a[i].x-ca.x)-(b[j].x-cb.x))
+		d = 0 // the distance at which the nearest two of different groups stand 1 apart
+		for _, p := range a {
+			for _, q := range b {
+				if dy := (p.y - ca.y) - (q.y - cb.y); math.Abs(dy) < 1 {
+					d = math.Max(d, math.Sqrt(1-dy*dy)+(p.x-ca.x)-(q.x-cb.x))
 				}
 			}
 		}

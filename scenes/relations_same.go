@@ -16,12 +16,12 @@ func (s *scene) oddOne(change func(copies []object, odd int)) {
 // same shows copies of one thing in any layout.
 func same(s *scene) { s.oddOne(func([]object, int) {}) }
 
-// oddColor gives one copy the profile's most different colour.
+// oddColor gives one copy another colour, far from the copies'.
 func oddColor(s *scene) {
 	s.oddOne(func(g []object, odd int) { s.paint(&g[odd], s.profile.oddColor) })
 }
 
-// oddShape gives one copy the profile's most different silhouette.
+// oddShape gives one copy another shape, of a silhouette unlike the copies'.
 func oddShape(s *scene) {
 	s.oddOne(func(g []object, odd int) { g[odd].shape = s.profile.shape[s.profile.oddShape] })
 }

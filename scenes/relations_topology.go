@@ -5,7 +5,7 @@ import "math"
 // holder returns the first shape of the profile, from slot on, that has room for a disc inside.
 func (s *scene) holder(slot int) int {
 	for i := range 4 {
-		if shape := s.profile.shape[(slot+i)&3]; inradius[shape] >= .55 {
+		if shape := s.profile.shape[(slot+i)&3]; inradius[shape] > .5 {
 			return shape
 		}
 	}

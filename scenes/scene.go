@@ -14,6 +14,7 @@ type scene struct {
 	rng, edit *rand.Rand
 	profile   *profile
 	objects   []object
+	long      bool // copies on a course are long ones
 	broken    bool // take the relation's predicate away
 }
 
@@ -68,14 +69,14 @@ func (s *scene) copies(n, slot int, radius float64) []object {
 func (s *scene) lengthen(objects []object) {
 	a := math.Sqrt(math.Max(s.profile.aspect, 1.9))
 	for i := range objects {
-		objects[i].sx, objects[i].sy = .74/a, .74*a
+		objects[i].sx, objects[i].sy = .8/a, .8*a
 	}
 }
 
-// sometimesLengthen does so in a third of the scenes. Families of copies on a course call it, so that long objects
+// sometimesLengthen does so in a third of the pictures. Families of copies on a course call it, so that long objects
 // on a course do not give away the family that turns them.
 func (s *scene) sometimesLengthen(objects []object) {
-	if s.rng.IntN(3) == 0 {
+	if s.long {
 		s.lengthen(objects)
 	}
 }

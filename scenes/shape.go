@@ -40,7 +40,7 @@ var textureNames = [textureCount]string{"plain", "striped", "hollow", "dotted"}
 const squareHalf = .86
 
 // inradius holds, for each unit shape, the radius of a disc around the origin that lies inside it; 0 where there is none.
-var inradius = [shapeCount]float64{1, .86, .55, .65, .45, .87, .50, 0, .62, .60, .80, 0}
+var inradius = [shapeCount]float64{1, .86, .51, .65, .45, .87, .50, 0, .62, .59, .80, 0}
 
 // insideUnit reports whether (u, v) lies in the unit shape, whose circumradius is about 1 and whose v axis points down.
 func insideUnit(shape int, u, v float64) bool {
