@@ -93,14 +93,18 @@ func recallFigure(r *retrieval.Result) *figure {
 	if len(traces) == 0 {
 		return nil
 	}
-	high = legibleK(traces, high)
+	caption := "Share of queries with a right picture among the first k. Bands are 95 % intervals."
+	if k := legibleK(traces, high); k < high {
+		high = k
+		caption += " Larger k are in the table."
+	}
 	for _, t := range traces {
 		t.upTo(high)
 	}
 	return &figure{
 		Name:    "recall",
 		Alt:     "Line chart of recall at k over k. " + listRecall(r),
-		Caption: "Share of queries with a right picture among the first k. Bands are 95 % intervals. Larger k are in the table.",
+		Caption: caption,
 		layout: func(width vg.Length) (vg.Length, func(draw.Canvas)) {
 			height := vg.Length(400)
 			if width < 500 {

@@ -748,8 +748,10 @@ func facts(in *Input) []Fact {
 	add("Evaluated on", strings.TrimSuffix(r.Data+", split "+r.Split, ", split "))
 	add("Seed of the evaluation", strconv.FormatUint(r.Seed, 10))
 	number("Queries", r.Queries)
-	number("… of trained relations", r.SeenQueries)
-	number("… of relations never trained", r.HeldOutQueries)
+	if r.HeldOutQueries > 0 {
+		number("… of trained relations", r.SeenQueries)
+		number("… of relations never trained", r.HeldOutQueries)
+	}
 	number("Gallery", r.Gallery)
 	number("Distinct captions", r.Captions)
 	if r.Positives != "" {

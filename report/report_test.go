@@ -218,7 +218,7 @@ func TestWriteFull(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"Not understood: 4 of 6", "only 38 % of its true pictures", "drawn at random", "a failure of relsim", "3 pictures could not be used",
+	for _, want := range []string{"Not understood: 4 of 6", "Of 6 relations tested with near misses, 2 are understood. Not counted as learned: <b>rotate, odd_color, mirror, odd_size</b>.", "only 38 % of its true pictures", "drawn at random", "a failure of relsim", "3 pictures could not be used",
 		"truncated PNG", "and 1 more", "go run ./cmd/train --data scenes", "4m51s", "never trained", "by those nothing can be found", "not told from chance",
 		"321\u202f000", "700 pictures a second", "clusters of queries that share a profile"} {
 		if !strings.Contains(text, want) {
@@ -390,8 +390,8 @@ func checkSVG(t *testing.T, name string, data []byte) {
 	}
 }
 
-// The files parse, and nothing is cut at their edges: the outer half of the
-// margin is white.
+// The files parse, and nothing is cut at their edges: the outermost 8 points
+// are white.
 func TestFiguresFit(t *testing.T) {
 	long := fullInput()
 	long.Result.Methods[0].Name = "a-method-with-a-name-that-nobody-would-want-to-type"
@@ -410,7 +410,7 @@ func TestFiguresFit(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				b := im.Bounds()
-				edge := int(float64(margin) / 2 * dpi / 72)
+				const edge = 8 * dpi / 72
 				ink := 0
 				pix, ok := im.(*image.RGBA)
 				if !ok {
@@ -533,6 +533,7 @@ func TestClaims(t *testing.T) {
 	}{
 		{"apart", at(.7, .8), at(.1, .2), nil, .03, "The intervals lie apart.", "no difference"},
 		{"overlap", at(.1, .3), at(.2, .4), nil, .03, "no difference is shown", "lie apart"},
+		{"overlap, higher mean", at(.2, .4), at(.1, .3), nil, .03, "no difference is shown", "lie apart"},
 		{"worse", at(.1, .2), at(.7, .8), nil, .03, "relsim does worse than hog", "clear of zero"},
 		{"pairs decide for", at(.1, .3), at(.05, .25), &metrics.Interval{Mean: .05, Low: .01, High: .09}, .03, "clear of zero", "overlap"},
 		{"pairs decide against", at(.7, .8), at(.1, .2), &metrics.Interval{Mean: .6, Low: -.01, High: 1}, .03, "No difference is shown", "clear of zero"},
