@@ -38,7 +38,7 @@ type Config struct {
 	MicroBatch int `json:"micro_batch"` // images in memory at once; divides Batch
 
 	LearningRate float64      `json:"learning_rate"` // peak
-	Warmup       float64      `json:"warmup"`        // share of Steps with a rising rate; then a cosine to 0
+	Warmup       float64      `json:"warmup"`        // steps with a rising rate, below 1 as a share of Steps; then a cosine to 0
 	Optimizer    optim.Config `json:"optimizer"`
 	Average      float64      `json:"average"` // decay of the averaged weights that are evaluated and saved; 0: none
 
@@ -102,7 +102,7 @@ func (c Config) Validate() error {
 			fmt.Sprintf("a divisor of the batch, %d", c.Batch)},
 		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
 		{"learning_rate", c.LearningRate > 0 && c.LearningRate <= 10, c.LearningRate, "above 0, at most 10"},
-		{"warmup", c.Warmup >= 0 && c.Warmup < 1, c.Warmup, "a share of the steps, 0 to below 1"},
+		{"warmup", c.Warmup >= 0 && c.warmupSteps() < c.Steps, c.Warmup, "fewer steps than the run has, or a share of them"},
 		{"average", c.Average >= 0 && c.Average < 1, c.Average, "0 to below 1"},
 		{"word_dropout", c.WordDropout >= 0 && c.WordDropout < 1, c.WordDropout, "0 to below 1"},
 	} {
@@ -129,6 +129,9 @@ func (c Config) resolve(ds dataloader.Dataset) Config {
 	}
 	return c
 }
+
+// warmupSteps returns the length of the warm-up.
+func (c Config) warmupSteps() int { return optim.WarmupSteps(c.Warmup, c.Steps) }
 
 // transform returns how pictures enter the network, without augmentation.
 func (c Config) transform() dataloader.Transform {

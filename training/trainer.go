@@ -137,7 +137,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 			return nil, err
 		}
 	}
-	t.schedule = optim.Schedule{Peak: c.LearningRate, Warmup: int(math.Round(c.Warmup * float64(c.Steps))), Total: c.Steps}
+	t.schedule = optim.Schedule{Peak: c.LearningRate, Warmup: c.warmupSteps(), Total: c.Steps}
 	if err := t.schedule.Validate(); err != nil {
 		return nil, err
 	}

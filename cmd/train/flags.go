@@ -98,7 +98,7 @@ Optimisation
   --batch N              pictures of a step (64)
   --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
   --lr R                 peak learning rate (0.0015)
-  --warmup P             share of the steps with a rising rate, then a cosine to 0 (0.06)
+  --warmup N             steps with a rising rate, then a cosine to 0; below 1 a share of the steps (0.06)
   --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
   --average D            decay of the averaged weights that are saved, 0 for none (%v)
   --seed N               of everything random (1)

@@ -20,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -77,7 +78,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	if _, err := o.training(1); err != nil { // flags first: data may take a while
+	if _, err := o.training(math.MaxInt32); err != nil { // flags first: data may take a while
 		return err
 	}
 	show := newProgress(stderr, o.quiet)

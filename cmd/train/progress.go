@@ -68,10 +68,10 @@ func (p *progress) finish() {
 
 // observer shows a training run.
 func (p *progress) observer(name string) training.Observer {
-	var steps int
+	var steps, done int
 	return training.Observer{
 		Start: func(s training.StartInfo) {
-			steps = s.Steps
+			steps, done = s.Steps, s.Done
 			p.note("%s: %d parameters, %d words, %d steps", name, s.Parameters, s.Words, s.Steps)
 			if s.Resumed != "" {
 				p.note("%s: continues from step %d (%s)", name, s.Done, s.Resumed)
@@ -86,8 +86,8 @@ func (p *progress) observer(name string) training.Observer {
 				p.bar.Set(row.Step)
 			} else if now := time.Now(); now.Sub(p.last) >= lineEvery {
 				p.last = now
-				left := time.Duration(float64(steps-row.Step)*row.Seconds/float64(max(row.Step, 1))) * time.Second
-				p.note("step %d/%d %s, %s left", row.Step, steps, text, left.Round(time.Second))
+				left := float64(steps-row.Step) * row.Seconds / float64(row.Step-done)
+				p.note("step %d/%d %s, %s left", row.Step, steps, text, time.Duration(left*float64(time.Second)).Round(time.Second))
 			}
 			if row.Step == steps {
 				p.finish()
