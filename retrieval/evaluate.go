@@ -37,13 +37,14 @@ import (
 // relations the captions of all relations are candidates.
 //
 // Near misses: see [NearMiss]. A gallery picture is compared with its relation's pictures without itself, a near miss
-// without those of its profile; similarity to a relation is the mean of the five highest.
+// without its true picture and those of its profile; similarity to a relation is the mean of the five highest.
 //
 // Intervals are percentile bootstrap 95 % intervals over profiles (over queries where there are none), caption_to_image
 // over relations, AUC over pictures.
 //
 // Methods are taken one after another, so only one measure's features are in memory at a time, and the scores of a block
-// of queries for each worker. The result depends on set, methods and Config, not on Workers. A score that is not finite
+// of queries for each worker. The result depends on set, methods and Config, not on Workers (and in the last bits of a
+// score on the kernels that the processor has). A score that is not finite
 // is an error that names the method and the pictures, as is everything that does not fit in set or cfg. Evaluate stops
 // with ctx's error when it is cancelled.
 func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Result, error) {

@@ -585,6 +585,17 @@ func TestNearMissWithoutItsProfile(t *testing.T) {
 			t.Errorf("%s: AUC %v, want 0.5", n.Relation, n.AUC.Mean)
 		}
 	}
+	// The same by the name of the true picture, and a near miss that names none is compared with all.
+	for i := range s.NearMiss {
+		s.NearMiss[i].Profile = -1
+		if i < 8 {
+			s.NearMiss[i].Pair = s.Items[i].ID
+		}
+	}
+	r = evaluate(t, s, quick(), Embedded("pixels", Baseline, vectors, nil, dim))
+	if a, b := r.Methods[0].NearMiss[0].AUC.Mean, r.Methods[0].NearMiss[1].AUC.Mean; a != 0.5 || b != 0 {
+		t.Errorf("AUC %v and %v, want 0.5 and 0", a, b)
+	}
 }
 
 func TestRefuses(t *testing.T) {

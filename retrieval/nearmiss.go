@@ -121,13 +121,16 @@ func (n *namer) name(out *naming, i int, scores []float32) {
 
 func (n *namer) vector(i int) []float32 { return n.text.Pictures[i*n.text.Dim : (i+1)*n.text.Dim] }
 
-// skip returns what picture i must not be compared with: itself, or for a near miss the pictures of its profile, which
-// look like it whatever they show.
+// skip returns what picture i must not be compared with: itself, or for a near miss its true picture and those of its
+// profile, which look like it whatever they show.
 func (n *namer) skip(i int) func(j int) bool {
-	profile := n.e.set.Item(i).Profile
-	nearMiss := i >= len(n.e.set.Items)
+	items := n.e.set.Items
+	if i < len(items) {
+		return func(j int) bool { return j == i }
+	}
+	it := n.e.set.Item(i)
 	return func(j int) bool {
-		return j == i || nearMiss && profile >= 0 && n.e.set.Items[j].Profile == profile
+		return it.Profile >= 0 && items[j].Profile == it.Profile || it.Pair != "" && items[j].ID == it.Pair
 	}
 }
 
