@@ -48,20 +48,22 @@ func (s *sweep) free() {
 	sweeps.put(s)
 }
 
-// scratch32 gives n floats of undefined value.
+// scratch32 gives n floats of undefined value; s.f32 is the same slice.
 func (s *sweep) scratch32(n int) []float32 {
 	if cap(s.f32) < n {
 		s.f32 = make([]float32, n)
 	}
-	return s.f32[:n]
+	s.f32 = s.f32[:n]
+	return s.f32
 }
 
-// scratch64 gives n floats of undefined value.
+// scratch64 gives n floats of undefined value; s.f64 is the same slice.
 func (s *sweep) scratch64(n int) []float64 {
 	if cap(s.f64) < n {
 		s.f64 = make([]float64, n)
 	}
-	return s.f64[:n]
+	s.f64 = s.f64[:n]
+	return s.f64
 }
 
 // pieces is the number of items an elementwise kernel over n elements has.
