@@ -45,9 +45,10 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	out := flags.String("out", "", "PNG `file` to write")
 	seed := flags.Uint64("seed", 1, "seed of the benchmark")
 	size := flags.Int("size", 64, "side of a picture in `pixels`")
-	each := flags.Int("each", 4, "pictures of every relation")
+	each := flags.Int("each", 3, "pictures of every relation")
 	columns := flags.Int("columns", 4, "relations beside each other")
 	zoom := flags.Int("zoom", 1, "draw every pixel as a square of this many `pixels`")
+	bits := flags.Int("bits", 4, "`bits` of every channel to keep: 8 shows the noise, fewer make the file small")
 	only := flags.String("only", "", "`relations` to show, separated by commas (default all)")
 	near := flags.Bool("near", false, "show near misses, each right of its true picture")
 	if err := parse(flags, args); err != nil {
@@ -56,8 +57,8 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *out == "" {
 		return usagef("sheet: --out is missing")
 	}
-	if *each < 1 || *each > 100 || *columns < 1 || *columns > 100 || *zoom < 1 || *zoom > 16 {
-		return usagef("sheet: --each and --columns go from 1 to 100, --zoom from 1 to 16")
+	if *each < 1 || *each > 100 || *columns < 1 || *columns > 100 || *zoom < 1 || *zoom > 16 || *bits < 1 || *bits > 8 {
+		return usagef("sheet: --each and --columns go from 1 to 100, --zoom from 1 to 16, --bits from 1 to 8")
 	}
 	cfg := scenes.Default()
 	cfg.Seed, cfg.Size = *seed, *size
@@ -75,7 +76,7 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			families = append(families, family)
 		}
 	}
-	img, err := drawSheet(ctx, cfg, layout{families, *each, *columns, *zoom, *near})
+	img, err := drawSheet(ctx, cfg, layout{families, *each, *columns, *zoom, *bits, *near})
 	if err != nil {
 		return err
 	}
@@ -86,9 +87,9 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // layout says what a sheet shows.
 type layout struct {
-	families            []scenes.Family
-	each, columns, zoom int
-	near                bool
+	families                  []scenes.Family
+	each, columns, zoom, bits int
+	near                      bool
 }
 
 // drawSheet lays out the first pictures of the test split by relation, or its near misses beside them.
@@ -138,11 +139,21 @@ func drawSheet(ctx context.Context, cfg scenes.Config, l layout) (image.Image, e
 		pen.DrawString(label)
 		for j, p := range shown[family.ID] {
 			if j < l.each {
-				paste(img, x+j*(side+sheetGap), y+sheetLabel, cfg.Size, l.zoom, p.Pix)
+				paste(img, x+j*(side+sheetGap), y+sheetLabel, cfg.Size, l.zoom, coarse(p.Pix, l.bits))
 			}
 		}
 	}
 	return img, nil
+}
+
+// coarse rounds every value to the given number of bits.
+func coarse(pix []byte, bits int) []byte {
+	levels := 1<<bits - 1
+	out := make([]byte, len(pix))
+	for i, v := range pix {
+		out[i] = byte((int(v)*levels + 127) / 255 * 255 / levels)
+	}
+	return out
 }
 
 // paste copies an RGB picture of size×size to (x, y), each pixel as a square of side zoom.
