@@ -36,8 +36,8 @@ import (
 // query's relation are its positives. caption_to_image ranks the gallery for every distinct caption. For held-out
 // relations the captions of all relations are candidates.
 //
-// Near misses: see [NearMiss]. A gallery picture is compared with its relation's pictures without itself, a near miss
-// without its true picture and those of its profile; similarity to a relation is the mean of the five highest.
+// Near misses: see [NearMiss]. A picture is compared with the gallery without itself, the pictures of its profile and, if
+// it is a near miss, its true picture; similarity to a relation is the mean of the five highest.
 //
 // Intervals are percentile bootstrap 95 % intervals over profiles (over queries where there are none), caption_to_image
 // over relations, AUC over pictures.

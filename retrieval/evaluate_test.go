@@ -710,3 +710,16 @@ func TestRecalls(t *testing.T) {
 		t.Errorf("%v %v", k, recall)
 	}
 }
+
+// BenchmarkEvaluate takes all measures through a gallery of 1,600 pictures, each a query, and 1,500 near misses.
+func BenchmarkEvaluate(b *testing.B) {
+	s := grid(32, 50, 8, 0)
+	for i := range 1500 {
+		s.NearMiss = append(s.NearMiss, dataloader.Item{ID: fmt.Sprint("near", i), Relation: s.Items[i].Relation, Profile: s.Items[i].Profile})
+	}
+	for b.Loop() {
+		if _, err := Evaluate(context.Background(), s, measures(s), Default()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -56,8 +56,8 @@ func (n *namer) name(out *naming, i int, scores []float32) {
 		return
 	}
 	out.applies = true
-	gallery := len(n.e.set.Items)
-	out.own = similarity(scores, t.members[g], n.skip(i))
+	skip := n.skip(i)
+	out.own = similarity(scores, t.members[g], skip)
 	votes := make([]float32, len(t.groups))
 	valid := make([]bool, len(t.groups))
 	switch {
@@ -80,7 +80,7 @@ func (n *namer) name(out *naming, i int, scores []float32) {
 			center := slices.Clone(n.centroids[o*n.text.Dim : (o+1)*n.text.Dim])
 			left := len(t.members[o])
 			for _, j := range t.members[o] {
-				if n.skip(i)(j) {
+				if skip(j) {
 					kernel.Axpy(nil, center, -1, n.vector(j))
 					left--
 				}
@@ -94,10 +94,9 @@ func (n *namer) name(out *naming, i int, scores []float32) {
 	default:
 		out.by = "neighbours"
 		for o := range votes {
-			if len(t.members[o]) == 1 && i < gallery && t.group[i] == o {
-				continue
+			if slices.ContainsFunc(t.members[o], func(j int) bool { return !skip(j) }) {
+				votes[o], valid[o] = similarity(scores, t.members[o], skip), true
 			}
-			votes[o], valid[o] = similarity(scores, t.members[o], n.skip(i)), true
 		}
 	}
 	best, tied := -1, 0
@@ -121,16 +120,13 @@ func (n *namer) name(out *naming, i int, scores []float32) {
 
 func (n *namer) vector(i int) []float32 { return n.text.Pictures[i*n.text.Dim : (i+1)*n.text.Dim] }
 
-// skip returns what picture i must not be compared with: itself, or for a near miss its true picture and those of its
-// profile, which look like it whatever they show.
+// skip returns what picture i must not be compared with: itself, the pictures of its profile, which look like it whatever
+// they show, and the true picture of a near miss.
 func (n *namer) skip(i int) func(j int) bool {
 	items := n.e.set.Items
-	if i < len(items) {
-		return func(j int) bool { return j == i }
-	}
 	it := n.e.set.Item(i)
 	return func(j int) bool {
-		return it.Profile >= 0 && items[j].Profile == it.Profile || it.Pair != "" && items[j].ID == it.Pair
+		return j == i || it.Profile >= 0 && items[j].Profile == it.Profile || it.Pair != "" && items[j].ID == it.Pair
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"relsim/baseline"
@@ -141,7 +142,7 @@ type Config struct {
 	Points    int    // pairs of each label in the similarity space; 0: none
 	Examples  int    // example queries; 0: none
 	Top       int    // pictures shown for each example
-	Workers   int    // goroutines
+	Workers   int    // goroutines; the processors that Go may use by default
 	Side      int    // pictures are cropped and shrunk to Side×Side for measures of pixels
 	// Progress, if not nil, is told the work done, from 0 to 1. It is called from one goroutine at a time.
 	Progress func(done float64)
@@ -157,7 +158,7 @@ func Default() Config {
 		Points:    300,
 		Examples:  8,
 		Top:       6,
-		Workers:   2,
+		Workers:   runtime.GOMAXPROCS(0),
 		Side:      64,
 	}
 }
