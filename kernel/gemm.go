@@ -41,7 +41,7 @@ const (
 	gemmItems    = 8       // blocks wanted, so that several threads have work
 	gemmSplitK   = 1024    // least products of a piece when the sum itself is cut
 	gemmPieces   = 16      // most pieces of a sum
-	gemmFewTiles = 32      // tiles of C below which the sum is cut
+	gemmFewTiles = 256     // tiles of C below which the sum is cut
 )
 
 var (
@@ -210,9 +210,7 @@ func (g *gemmJob) packPanel(dst []float32, j, width, q0, q1 int) {
 		g.micro.packT(width, q1-q0, g.b[j*g.ldb+q0:], g.ldb, dst, nr)
 		return
 	}
-	for q := q0; q < q1; q++ {
-		copy(dst[(q-q0)*nr:][:width], g.b[q*g.ldb+j:])
-	}
+	g.micro.packCopy(width, q1-q0, g.b[q0*g.ldb+j:], g.ldb, dst, nr)
 }
 
 // packRows writes rows r0 … r1-1 of op(A), columns q0 … q1-1, to dst: one tile of

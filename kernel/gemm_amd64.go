@@ -86,13 +86,15 @@ func packT256(rows, k int, src []float32, lds int, dst []float32, ldd int) {
 }
 
 func packCopy256(cols, k int, src []float32, lds int, dst []float32, ldd int) {
-	switch {
-	case k == 0:
-	case cols == 8 && ldd == 8:
-		packCopy8(k, &src[0], lds, &dst[0])
-	case cols == 4 && ldd == 4:
-		packCopy4(k, &src[0], lds, &dst[0])
-	default:
+	f := packCopyWidths[cols%len(packCopyWidths)]
+	if k == 0 || cols >= len(packCopyWidths) || f == nil {
 		packCopyGeneric(cols, k, src, lds, dst, ldd)
+		return
 	}
+	_, _ = src[(k-1)*lds+cols-1], dst[(k-1)*ldd+cols-1]
+	f(k, &src[0], lds, &dst[0], ldd)
+}
+
+var packCopyWidths = [49]func(k int, src *float32, lds int, dst *float32, ldd int){
+	4: packCopy4, 8: packCopy8, 16: packCopy16, 24: packCopy24, 32: packCopy32, 48: packCopy48,
 }

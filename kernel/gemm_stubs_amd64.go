@@ -188,10 +188,22 @@ func gemm256_4x24m(t *int)
 func packT4(k int, src *float32, lds int, dst *float32, ldd int)
 
 //go:noescape
-func packCopy4(k int, src *float32, lds int, dst *float32)
+func packCopy4(k int, src *float32, lds int, dst *float32, ldd int)
 
 //go:noescape
-func packCopy8(k int, src *float32, lds int, dst *float32)
+func packCopy8(k int, src *float32, lds int, dst *float32, ldd int)
+
+//go:noescape
+func packCopy16(k int, src *float32, lds int, dst *float32, ldd int)
+
+//go:noescape
+func packCopy24(k int, src *float32, lds int, dst *float32, ldd int)
+
+//go:noescape
+func packCopy32(k int, src *float32, lds int, dst *float32, ldd int)
+
+//go:noescape
+func packCopy48(k int, src *float32, lds int, dst *float32, ldd int)
 
 //go:noescape
 func gatherRunsAVX2(n int, run int, src *float32, from int, dst *float32, to int)

@@ -98,20 +98,22 @@ func (k kernel) generate() {
 	Label("tile")
 	p, q := GP64(), GP64()
 	crow := load(offCRow)
+	MOVQ(field(offC), p)
+	ADDQ(field(offCNext), p)
+	for i := range k.mr { // the next tile reads and writes there
+		for d := 0; d < k.nv*k.size; d += 64 {
+			PREFETCHT0(Mem{Base: p, Disp: d})
+		}
+		if i+1 < k.mr {
+			ADDQ(crow, p)
+		}
+	}
 	MOVQ(field(offInit), p)
 	TESTQ(p, p)
 	JZ(LabelRef("zero"))
 	MOVQ(field(offInitRow), q)
-	next := load(offInitNext)
-	ADDQ(p, next)
 	loadMask()
 	for i := range k.mr {
-		for d := 0; d < k.nv*k.size; d += 64 { // what the next tile starts from
-			PREFETCHT0(Mem{Base: next, Disp: d})
-		}
-		if i+1 < k.mr {
-			ADDQ(q, next)
-		}
 		for j := range k.nv {
 			loadVec(Mem{Base: p, Disp: j * k.size}, j, acc(i, j))
 		}
@@ -300,42 +302,42 @@ func packT() {
 	RET()
 }
 
-// packCopy writes width (4 or 8) columns of k rows one after another:
-// dst[q*width+i] = src[q*lds+i].
+// packCopy copies k rows of width floats: dst[q*ldd+i] = src[q*lds+i].
 func packCopy(width int) {
-	TEXT(fmt.Sprintf("packCopy%d", width), NOSPLIT, "func(k int, src *float32, lds int, dst *float32)")
+	TEXT(fmt.Sprintf("packCopy%d", width), NOSPLIT, "func(k int, src *float32, lds int, dst *float32, ldd int)")
 	Pragma("noescape")
 	v := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3}
-	if width == 8 {
-		v = vectors(32)
+	size := 4
+	if width >= 8 {
+		v, size = vectors(32), 8
 	}
-	k, s, lds, d := Load(Param("k"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64()), Load(Param("dst"), GP64())
+	k, s, lds := Load(Param("k"), GP64()), Load(Param("src"), GP64()), Load(Param("lds"), GP64())
+	d, ldd := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64())
 	SHLQ(Imm(2), lds)
+	SHLQ(Imm(2), ldd)
+	row := func(v []reg.VecPhysical) {
+		for i := range width / size {
+			VMOVUPS(Mem{Base: s, Disp: i * size * 4}, v[i])
+		}
+		ADDQ(lds, s)
+		for i := range width / size {
+			VMOVUPS(v[i], Mem{Base: d, Disp: i * size * 4})
+		}
+		ADDQ(ldd, d)
+	}
 	q := GP64()
 	MOVQ(k, q)
-	SHRQ(Imm(2), q)
+	SHRQ(Imm(1), q)
 	JZ(LabelRef("rest"))
 	Label("loop")
-	for i := range 4 {
-		VMOVUPS(Mem{Base: s}, v[i])
-		ADDQ(lds, s)
-	}
-	for i := range 4 {
-		VMOVUPS(v[i], Mem{Base: d, Disp: i * width * 4})
-	}
-	ADDQ(U32(uint32(4*width*4)), d)
+	row(v)
+	row(v[width/size:])
 	DECQ(q)
 	JNZ(LabelRef("loop"))
 	Label("rest")
-	ANDQ(Imm(3), k)
+	ANDQ(Imm(1), k)
 	JZ(LabelRef("done"))
-	Label("one")
-	VMOVUPS(Mem{Base: s}, v[0])
-	VMOVUPS(v[0], Mem{Base: d})
-	ADDQ(lds, s)
-	ADDQ(Imm(uint64(width*4)), d)
-	DECQ(k)
-	JNZ(LabelRef("one"))
+	row(v)
 	Label("done")
 	VZEROUPPER()
 	RET()
@@ -447,8 +449,9 @@ func main() {
 		}
 	}
 	packT()
-	packCopy(4)
-	packCopy(8)
+	for _, width := range []int{4, 8, 16, 24, 32, 48} {
+		packCopy(width)
+	}
 	gatherRuns()
 	interleave()
 	peak("peak512", 64, 24)
