@@ -368,6 +368,14 @@ func trainingFigure(curves []Curve) *figure {
 	if len(kept) == 0 {
 		return nil
 	}
+	first, last := math.Inf(1), math.Inf(-1) // of all panels, so that steps stand above each other
+	for _, p := range kept {
+		for _, t := range p.traces {
+			for _, x := range t.X {
+				first, last = math.Min(first, x), math.Max(last, x)
+			}
+		}
+	}
 	return &figure{
 		Name:    "training",
 		Alt:     alt,
@@ -388,12 +396,11 @@ func trainingFigure(curves []Curve) *figure {
 					y := c.Max.Y - vg.Length(i/columns)*(cell+gap)
 					area := draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x, Y: y - cell}, Max: vg.Point{X: x + w, Y: y}}}
 					p := newPlot()
-					low, high, first, last := 0.0, 0.0, math.Inf(1), math.Inf(-1)
+					low, high := 0.0, 0.0
 					for _, t := range pn.traces {
-						for j := range t.X {
-							if finite(t.X[j]) && finite(t.Y[j]) {
-								low, high = math.Min(low, t.Y[j]), math.Max(high, t.Y[j])
-								first, last = math.Min(first, t.X[j]), math.Max(last, t.X[j])
+						for _, y := range t.Y {
+							if finite(y) {
+								low, high = math.Min(low, y), math.Max(high, y)
 							}
 						}
 					}

@@ -53,10 +53,12 @@ type page struct {
 	HeldOutCapts table
 	ByFamily     table
 	NearMethod   string
-	NearNamedBy  string // empty: the rows differ
+	NearNamedBy  string // how pictures get their names
 	Near         []nearRow
 	NearOthers   table
-	NotLearned   []nearRow
+	NotLearned   int
+	LooksLearned []nearRow // found, but for the wrong reason
+	NotFound     []nearRow
 	NearCount    int
 	SpaceText    string
 	SpaceAttr    string
@@ -188,12 +190,18 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 		for _, n := range nearMisses(r, ours.Name) {
 			row := nearRowOf(n)
 			p.Near = append(p.Near, row)
-			if verdictOf(n) != retrieval.Understood {
-				p.NotLearned = append(p.NotLearned, row)
+			switch verdictOf(n) {
+			case retrieval.Understood:
+				continue
+			case retrieval.Unlearned:
+				p.NotFound = append(p.NotFound, row)
+			default:
+				p.LooksLearned = append(p.LooksLearned, row)
 			}
+			p.NotLearned++
 		}
 		p.NearCount = len(p.Near)
-		p.NearNamedBy = commonName(p.Near)
+		p.NearNamedBy = namedBy(p.Near)
 		p.NearOthers = nearTable(r, ours.Name)
 	}
 	if r.Space != nil {
@@ -227,7 +235,7 @@ func lead(r *retrieval.Result) string {
 	if r.Data != "" {
 		parts = append(parts, r.Data)
 	}
-	if r.Split != "" {
+	if r.Split != "" && !strings.HasSuffix(r.Data, r.Split) {
 		parts = append(parts, "split “"+r.Split+"”")
 	}
 	parts = append(parts, count(r.Queries)+" queries", "gallery of "+count(r.Gallery)+" pictures")
@@ -553,7 +561,7 @@ func nearRowOf(n retrieval.NearMiss) nearRow {
 	case retrieval.Blurred:
 		row.Class, row.Why = "twin", fmt.Sprintf("found, but a true picture is nearer to the relation than a near miss only %s of the time", percent(n.AUC.Mean))
 	case retrieval.Unlearned:
-		row.Class, row.Why = "wrong", fmt.Sprintf("only %s of its true pictures are named so", percent(n.TrueNamed.Mean))
+		row.Class, row.Why = "wrong", percent(n.TrueNamed.Mean)
 	}
 	var called []string
 	for i, c := range n.Called {
@@ -576,18 +584,29 @@ func nearRowOf(n retrieval.NearMiss) nearRow {
 	return row
 }
 
-// commonName is how the pictures of all rows were named, or nothing if that
-// differs.
-func commonName(rows []nearRow) string {
+// namedBy says how the pictures get their names: in one way, in one for trained
+// relations and another for the rest, or in ways that the rows tell apart.
+func namedBy(rows []nearRow) string {
+	var ways [2][]string
 	for _, r := range rows {
-		if r.NamedBy != rows[0].NamedBy {
-			return ""
+		g := 0
+		if r.HeldOut {
+			g = 1
+		}
+		if r.NamedBy != "" && !slices.Contains(ways[g], r.NamedBy) {
+			ways[g] = append(ways[g], r.NamedBy)
 		}
 	}
-	if len(rows) == 0 {
+	seen, held := strings.Join(ways[0], " or "), strings.Join(ways[1], " or ")
+	switch {
+	case seen == "" && held == "":
 		return ""
+	case seen == held || held == "":
+		return "A picture is named by its " + seen + "."
+	case seen == "":
+		return "A picture is named by its " + held + "."
 	}
-	return rows[0].NamedBy
+	return "Among trained relations a picture is named by its " + seen + ", among the others by its " + held + "."
 }
 
 func percent(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) + " %" }
@@ -745,7 +764,11 @@ func facts(in *Input) []Fact {
 	if f.Seed != 0 {
 		add("Seed of the training", strconv.FormatUint(f.Seed, 10))
 	}
-	add("Evaluated on", strings.TrimSuffix(r.Data+", split "+r.Split, ", split "))
+	if strings.HasSuffix(r.Data, r.Split) {
+		add("Evaluated on", r.Data)
+	} else {
+		add("Evaluated on", r.Data+", split "+r.Split)
+	}
 	add("Seed of the evaluation", strconv.FormatUint(r.Seed, 10))
 	number("Queries", r.Queries)
 	if r.HeldOutQueries > 0 {
