@@ -194,7 +194,7 @@ func TestLayerNorm(t *testing.T) {
 		if cols < 3 {
 			return // two values have the variance of their difference only
 		}
-		for _, offset := range []float32{0, 10, -300} {
+		for _, offset := range []float32{0, -300, 1e5} {
 			rng := newRand(5)
 			raw := normal(rng, rows*cols, 1)
 			for i := range raw {
@@ -340,6 +340,41 @@ func TestL2Normalize(t *testing.T) {
 			sameBits(t, what+" in place", x, y.x)
 		})
 	}
+}
+
+// TestNormExtremes checks that NaN and infinities come out, and in their row only.
+func TestNormExtremes(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		const rows, cols = 3, 21
+		gain, bias := make([]float32, cols), make([]float32, cols)
+		ones := make([]float32, rows*cols)
+		for i := range ones {
+			ones[i] = 1
+		}
+		copy(gain, ones)
+		for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			for at := range cols {
+				x := normal(newRand(18), rows*cols, 1)
+				x[cols+at] = float32(v)
+				y, columns := make([]float32, rows*cols), make([]float32, 2*cols)
+				check := func(what string, y []float32, undefined func(c int) bool) {
+					t.Helper()
+					for i, got := range y {
+						if want := i/cols == 1 && undefined(i%cols); want != (got != got) {
+							t.Fatalf("%s, %v at %d: [%d, %d] = %v, want NaN: %v", what, v, at, i/cols, i%cols, got, want)
+						}
+					}
+				}
+				every := func(int) bool { return true }
+				LayerNorm(nil, y, x, gain, bias, rows, cols, 1e-6)
+				check("LayerNorm", y, every)
+				LayerNormGrad(nil, y, columns[:cols], columns[cols:], ones, x, gain, rows, cols, 1e-6)
+				check("LayerNormGrad", y, every)
+				L2Normalize(nil, y, x, rows, cols, 1e-6)
+				check("L2Normalize", y, func(c int) bool { return math.IsNaN(v) || c == at })
+			}
+		}
+	})
 }
 
 func TestSoftmaxAndCrossEntropy(t *testing.T) {

@@ -112,8 +112,8 @@ func layerNormGradItem(s *sweep, i int) {
 //	y[r,c] = x[r,c] / max(‖x[r]‖, eps)
 //
 // x and y are (rows, cols), row-major, and may be the same slice. The norm runs
-// in float64; y is within 2.4e-7·|exact|. A row with a NaN or an infinity has
-// NaN wherever the quotient is not defined.
+// in float64; y is within 2.4e-7·|exact|. A row with a NaN becomes NaN; an
+// infinity becomes NaN, and the finite elements beside it zero.
 //
 // L2Normalize panics if a length does not fit.
 func L2Normalize(p *Pool, y, x []float32, rows, cols int, eps float32) {
