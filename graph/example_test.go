@@ -51,3 +51,38 @@ func Example() {
 	fmt.Printf("loss below 0.5: %v\n", p.Value(loss)[0] < 0.5)
 	// Output: loss below 0.5: true
 }
+
+// Four pictures as two micro-batches: the gradient of a loss over all four
+// embeddings, with the memory of two.
+func ExampleProgram_BackwardEach() {
+	b := graph.NewBuilder()
+	x, w := b.Input("x", 2, 3), b.Param("w", 2, 3)
+	embedding := b.Linear(x, w, nil)
+	p, err := graph.Compile(b, graph.Config{Embedding: embedding, Wrt: b.Params()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pictures := []float32{1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1}
+	grad := make([]float32, 6)
+	if err := p.SetFloats(w, []float32{1, 2, 3, 4, 5, 6}); err != nil {
+		log.Fatal(err)
+	}
+	if err := p.SetGrad(w, grad); err != nil {
+		log.Fatal(err)
+	}
+	load := func(i int) error { return p.SetFloats(x, pictures[6*i:6*i+6]) }
+
+	all := make([]float32, 4*2)
+	if err := p.ForwardEach(2, load, all); err != nil {
+		log.Fatal(err)
+	}
+	// The loss ½ Σ embedding² has the embeddings for its gradient.
+	if err := p.BackwardEach(2, load, all); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(all)
+	fmt.Println(grad)
+	// Output:
+	// [1 4 2 5 3 6 6 15]
+	// [7 8 9 19 20 21]
+}

@@ -32,7 +32,7 @@ func randomGraph(c *choices) (*Builder, Config) {
 	const batch, tokens, dim = randomBatch, randomTokens, randomDim
 	b := NewBuilder()
 	values := []*Node{b.Input("x0", batch*tokens, dim), b.Input("x1", batch*tokens, dim)}
-	ids, index := b.InputIDs("ids", batch*tokens), b.InputIDs("index", batch)
+	ids, index, mask := b.InputIDs("ids", batch*tokens), b.InputIDs("index", batch), b.Input("mask", batch, tokens)
 	any := func() *Node { return values[c.pick(len(values))] }
 	param := func(name string, shape ...int) *Node {
 		return b.Param(fmt.Sprintf("%s%d", name, c.pick(2)), shape...)
@@ -40,7 +40,7 @@ func randomGraph(c *choices) (*Builder, Config) {
 	for range 3 + c.pick(20) {
 		x := any()
 		var y *Node
-		switch c.pick(17) {
+		switch c.pick(19) {
 		case 0:
 			y = b.Add(x, any())
 		case 1:
@@ -77,6 +77,10 @@ func randomGraph(c *choices) (*Builder, Config) {
 		case 16: // a row of each sequence, added to all its rows
 			row := []*Node{b.PoolFirst(x, tokens), b.PoolMean(x, tokens), b.PoolAt(x, index, tokens)}[c.pick(3)]
 			y = b.Add(x, b.Embedding(row, spreadIDs(b)))
+		case 17:
+			y = b.Attention(b.Linear(x, param("qkv", 3*dim, dim), param("long", 3*dim)), mask, AttentionConfig{Batch: batch, Tokens: tokens, Heads: 1})
+		case 18:
+			y = b.AddPosition(b.Embedding(b.PoolMaskedMean(x, mask), spreadIDs(b)), param("pos", tokens, dim))
 		}
 		values = append(values, y)
 	}
@@ -85,12 +89,15 @@ func randomGraph(c *choices) (*Builder, Config) {
 		config.Outputs = append(config.Outputs, any())
 	}
 	target := values[len(values)-1]
-	if c.pick(2) == 0 {
+	switch c.pick(4) {
+	case 0, 1:
 		config.Embedding = target
-	} else {
+	case 2:
 		config.Loss = b.Dot(target, any())
-		target = config.Loss
+	case 3:
+		config.Loss = b.CrossEntropy(target, b.Input("targets", batch*tokens, dim))
 	}
+	target = config.target()
 	for n := range differentiableAncestors(target) {
 		if n.Op() == nil {
 			config.Wrt = append(config.Wrt, n)
@@ -193,6 +200,11 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 			err = p.SetIDs(n, ids[n.Name()])
 		default:
 			floats[n.Name()] = uniform(r, n.Shape().TotalSize())
+			if n.Name() == "mask" {
+				for i, v := range floats["mask"] {
+					floats["mask"][i] = float32(math.Round(float64(v+1) / 2))
+				}
+			}
 			err = p.SetFloats(n, floats[n.Name()])
 		}
 		if err != nil {

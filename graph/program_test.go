@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"gorgonia.org/gorgonia"
@@ -152,6 +153,40 @@ func TestDeterminism(t *testing.T) {
 				sameBits(t, "gradient of "+name, v.grad[name], g)
 			}
 		}
+	}
+}
+
+// Programs are built and run side by side on one pool, each by its goroutine.
+func TestSideBySide(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	embeddings := make([][]float32, 6)
+	var group sync.WaitGroup
+	for i := range embeddings {
+		group.Go(func() {
+			tw := newTower(4, 1, 0.1)
+			p, err := Compile(tw.b, Config{Backend: NewCPU(pool), Embedding: tw.emb, Wrt: tw.b.Params(), Training: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			v := newValues(tw.b, 1)
+			for name, n := range tw.b.leaves {
+				err = errors.Join(err, p.SetFloats(n, v.data[name]))
+			}
+			for _, n := range p.Wrt() {
+				err = errors.Join(err, p.SetGrad(n, v.grad[n.Name()]))
+			}
+			err = errors.Join(err, p.Forward(), p.Backward(v.data["images"][:operandOf(tw.emb).size()]))
+			if err != nil {
+				t.Error(err)
+			}
+			embeddings[i] = slices.Concat(p.Value(tw.emb), v.grad["patch.weight"])
+		})
+	}
+	group.Wait()
+	for _, e := range embeddings {
+		sameBits(t, "embedding and gradient", e, embeddings[0])
 	}
 }
 
