@@ -95,7 +95,7 @@ const (
 	streamNoise
 	streamCaption
 	streamEdit
-	streamLong
+	streamLook
 )
 
 func (s *Set) test() bool { return s.split == Test || s.split == NearMiss }
@@ -207,10 +207,11 @@ const (
 func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	build := relations[f.Name].build
 	// Drawn once for all candidates: long objects cover less, so the choice among candidates would shun them.
-	long := rand.New(rand.NewPCG(seed, mix(streamLong))).IntN(3) == 0
+	look := rand.New(rand.NewPCG(seed, mix(streamLook)))
+	long, bare := look.IntN(3) == 0, look.IntN(3) > 0
 	candidate := func(number int, broken bool) (*scene, placement) {
 		rng := rand.New(rand.NewPCG(seed, uint64(number)))
-		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p, long: long, broken: broken}
+		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p, long: long, bare: bare, broken: broken}
 		t := placement{
 			angle: (2*rng.Float64() - 1) * f.Tilt * math.Pi / 180,
 			side:  minSide + (maxSide-minSide)*rng.Float64(),

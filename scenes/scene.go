@@ -15,6 +15,7 @@ type scene struct {
 	profile   *profile
 	objects   []object
 	long      bool // copies on a course are long ones
+	bare      bool // copies have no stripes or dots, which hide the form of small objects
 	broken    bool // take the relation's predicate away
 }
 
@@ -62,6 +63,9 @@ func (s *scene) varied(n int, radius float64) []object {
 func (s *scene) copies(n, slot int, radius float64) []object {
 	o := s.kind(slot, 0, 0, radius)
 	o.rot = s.rng.Float64() * 2 * math.Pi
+	if s.bare && o.texture != hollow {
+		o.texture = plain
+	}
 	return slices.Repeat([]object{o}, n)
 }
 
