@@ -2,6 +2,8 @@
 // the transposing pack and the loops that measure the peak.
 //
 //	go run ./gemm -out ../gemm_amd64.s -stubs ../gemm_stubs_amd64.go -pkg kernel
+//
+// generate.sh in the folder above runs every generator.
 package main
 
 import (
