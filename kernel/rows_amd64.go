@@ -2,8 +2,6 @@
 
 package kernel
 
-//go:generate go -C _asm run ./vec -out ../rows_amd64.s -stubs ../rows_stubs_amd64.go -pkg kernel
-
 func init() {
 	addKernel.add(AVX2, addAVX2)
 	mulKernel.add(AVX2, mulAVX2)

@@ -1,7 +1,7 @@
-// Command vec generates the assembly of the row kernels: elementwise functions,
+// Command rows generates the assembly of the row kernels: elementwise functions,
 // reductions, softmax, layer norm, GELU, dropout and AdamW.
 //
-//	go run ./vec -out ../rows_amd64.s -stubs ../rows_stubs_amd64.go -pkg kernel
+//	go run ./rows -out ../rows_amd64.s -stubs ../rows_stubs_amd64.go -pkg kernel
 //
 // Every kernel takes slices of any length. It runs over whole vectors and then
 // over one partial vector with a mask, and never touches memory beyond the slices.
