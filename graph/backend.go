@@ -120,9 +120,6 @@ func (e *cpuEngine) floats(slot int) []float32 {
 func (e *cpuEngine) forward() {
 	for i, c := range e.calls[:e.plan.forward] {
 		e.plan.steps[i].kind.run(c)
-		for _, s := range e.plan.steps[i].sinks {
-			e.deliver(s)
-		}
 	}
 }
 

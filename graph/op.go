@@ -135,10 +135,7 @@ func newCall(operands, results int, pool *kernel.Pool, seed *uint64) *call {
 // op is a kind as a Gorgonia op.
 type op struct{ kind kind }
 
-var (
-	_ gorgonia.SDOp            = (*op)(nil)
-	_ gorgonia.UsePreallocDoer = (*op)(nil)
-)
+var _ gorgonia.SDOp = (*op)(nil)
 
 // opName is the name of a kind in messages.
 func opName(k kind) string {
@@ -199,15 +196,6 @@ func (o *op) Do(inputs ...gorgonia.Value) (gorgonia.Value, error) {
 	}
 	out := tensor.New(tensor.WithShape(result.shape()...), tensor.Of(tensor.Float32))
 	return out, o.do(out.Data().([]float32), inputs)
-}
-
-// UsePreallocDo is Do with memory for the result.
-func (o *op) UsePreallocDo(prealloc gorgonia.Value, inputs ...gorgonia.Value) (gorgonia.Value, error) {
-	out, ok := prealloc.Data().([]float32)
-	if !ok || len(out) != resultDims(o.kind).size() {
-		return o.Do(inputs...)
-	}
-	return prealloc, o.do(out, inputs)
 }
 
 func (o *op) do(out []float32, inputs []gorgonia.Value) error {

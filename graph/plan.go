@@ -31,7 +31,7 @@ type step struct {
 	kind  kind
 	in    []int
 	out   []int
-	sinks []int // gradients that are complete after this step
+	sinks []int // gradients that are complete after this step, of the backward phase
 }
 
 // leaf is an input or parameter of the Program.

@@ -67,7 +67,8 @@ func (p *Program) leafOf(what string, n *Node, length int, of tensor.Dtype) (int
 	return i, nil
 }
 
-// SetSeed sets what dropout draws from: the same seed draws the same masks.
+// SetSeed sets what dropout draws from: the same seed draws the same masks. Two
+// Programs, or two micro-batches, that are to draw apart need seeds of their own.
 func (p *Program) SetSeed(seed uint64) { p.seed = seed }
 
 // SetGrad sets where Backward leaves the gradient with respect to n, which is in
