@@ -177,37 +177,58 @@ func ResizeRGB(dst []byte, dw, dh int, src []byte, sw, sh int, f Filter) {
 	resamplers.put(r)
 }
 
-func (r *resampler) horizontal(dst, src []byte) {
+var (
+	resamplePixelsKernel = newDispatch(resamplePixelsGeneric)
+	resampleRowsKernel   = newDispatch(resampleRowsGeneric)
+)
+
+// horizontal computes one row of the first pass.
+func (r *resampler) horizontal(dst, src []byte) { resamplePixelsKernel.get()(r, dst, src) }
+
+func resamplePixelsGeneric(r *resampler, dst, src []byte) {
 	for x := range len(dst) / 3 {
-		weights := r.weights[x*r.taps:][:r.count[x]]
-		p := src[r.start[x]*3:][:3*len(weights)]
-		const half = 1 << (resamplePrecision - 1)
-		var red, green, blue int32 = half, half, half
-		for i, w := range weights {
-			q := p[3*i : 3*i+3 : 3*i+3]
-			red += int32(q[0]) * w
-			green += int32(q[1]) * w
-			blue += int32(q[2]) * w
-		}
-		d := dst[3*x : 3*x+3 : 3*x+3]
-		d[0], d[1], d[2] = clip8(red), clip8(green), clip8(blue)
+		r.pixel(dst, src, x)
 	}
 }
 
-func (r *resampler) vertical(dst, src []byte, y int) {
+// pixel computes pixel x of a row.
+func (r *resampler) pixel(dst, src []byte, x int) {
+	weights := r.weights[x*r.taps:][:r.count[x]]
+	p := src[r.start[x]*3:][:3*len(weights)]
+	const half = 1 << (resamplePrecision - 1)
+	var red, green, blue int32 = half, half, half
+	for i, w := range weights {
+		q := p[3*i : 3*i+3 : 3*i+3]
+		red += int32(q[0]) * w
+		green += int32(q[1]) * w
+		blue += int32(q[2]) * w
+	}
+	d := dst[3*x : 3*x+3 : 3*x+3]
+	d[0], d[1], d[2] = clip8(red), clip8(green), clip8(blue)
+}
+
+// vertical computes row y of the second pass.
+func (r *resampler) vertical(dst, src []byte, y int) { resampleRowsKernel.get()(r, dst, src, y) }
+
+func resampleRowsGeneric(r *resampler, dst, src []byte, y int) {
+	r.columns(dst, src, y, 0)
+}
+
+// columns computes the bytes of row y from byte lo on.
+func (r *resampler) columns(dst, src []byte, y, lo int) {
 	n := len(dst)
-	sums := r.sums[:n]
+	sums := r.sums[lo:n]
 	for i := range sums {
 		sums[i] = 1 << (resamplePrecision - 1)
 	}
 	for t, w := range r.weights[y*r.taps:][:r.count[y]] {
-		row := src[(int(r.start[y])+t)*n:][:n]
+		row := src[(int(r.start[y])+t)*n:][lo:n]
 		for i, v := range row {
 			sums[i] += int32(v) * w
 		}
 	}
 	for i, v := range sums {
-		dst[i] = clip8(v)
+		dst[lo+i] = clip8(v)
 	}
 }
 
