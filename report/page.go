@@ -754,7 +754,7 @@ func facts(in *Input) []Fact {
 	number("Steps", f.Steps)
 	number("Pictures seen", f.Pictures)
 	if f.Duration > 0 {
-		add("It took", f.Duration.Round(time.Second).String())
+		add("The command took", f.Duration.Round(time.Second).String())
 	}
 	if n := speed(in.Training); n > 0 {
 		add("Speed", fmt.Sprintf("%s pictures a second (median of the steps)", count(n)))
