@@ -211,7 +211,8 @@ func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	long, bare := look.IntN(3) == 0, look.IntN(3) > 0
 	candidate := func(number int, broken bool) (*scene, placement) {
 		rng := rand.New(rand.NewPCG(seed, uint64(number)))
-		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p, long: long, bare: bare, broken: broken}
+		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p,
+			objects: make([]object, 0, 16), long: long, bare: bare, broken: broken}
 		t := placement{
 			angle: (2*rng.Float64() - 1) * f.Tilt * math.Pi / 180,
 			side:  minSide + (maxSide-minSide)*rng.Float64(),
