@@ -186,6 +186,39 @@ func TestEncodeAsReference(t *testing.T) {
 	}
 }
 
+// Types come widest first, as the reference implementation orders them, so that
+// every tensor is aligned to its type.
+func TestOrderOfTypes(t *testing.T) {
+	order := []checkpoints.DType{"U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL"}
+	var tensors []checkpoints.Tensor
+	for i, d := range order { // three values of each; names fall where types should rise
+		tensors = append(tensors, checkpoints.Tensor{Name: string(rune('z' - i)), DType: d, Shape: []int{3}, Data: make([]byte, 3*d.Size())})
+	}
+	slices.Reverse(tensors)
+	var b bytes.Buffer
+	if err := checkpoints.Encode(&b, tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	n := binary.LittleEndian.Uint64(b.Bytes())
+	if n%8 != 0 {
+		t.Errorf("the data begins at %d", 8+n)
+	}
+	at := 0
+	rest := string(b.Bytes()[8 : 8+n])
+	for i, d := range order {
+		want := fmt.Sprintf(`"%c":{"dtype":"%s","shape":[3],"data_offsets":[%d,%d]}`, 'z'-i, d, at, at+3*d.Size())
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("%s is not in %s", want, rest)
+		}
+		rest = after
+		if at%d.Size() != 0 {
+			t.Errorf("%s begins at %d", d, at)
+		}
+		at += 3 * d.Size()
+	}
+}
+
 func roundTrip(t *testing.T, tensors []checkpoints.Tensor, metadata map[string]string) *checkpoints.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.safetensors")
