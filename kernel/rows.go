@@ -151,7 +151,9 @@ func maxGeneric(x []float32) float32 {
 	return m
 }
 
-// expSumRow: dst = exp(scale*src - max); it returns the sum of dst.
+// expSumRow: dst = exp(scale*src - max); it returns the sum of dst, added in
+// float32. What is below 2e-38 may be zero, and what is above 2e38 infinite. A dst
+// of thousands should be cut, for the sum's sake.
 func expSumRow(dst, src []float32, scale, max float32) float32 {
 	return expSumKernel.get()(dst, src, scale, max)
 }
@@ -167,7 +169,7 @@ func expSumGeneric(dst, src []float32, scale, max float32) float32 {
 	return float32(sum)
 }
 
-// sumExpRow returns the sum of exp(x - max).
+// sumExpRow returns the sum of exp(x - max), with the limits of expSumRow.
 func sumExpRow(x []float32, max float32) float32 { return sumExpKernel.get()(x, max) }
 
 func sumExpGeneric(x []float32, max float32) float32 {

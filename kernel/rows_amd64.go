@@ -46,7 +46,6 @@ func init() {
 	sumExpKernel.add(AVX512, sumExpAVX512)
 	softmaxGradKernel.add(AVX512, softmaxGradAVX512)
 	sumKernel.add(AVX512, sumAVX512)
-	dotKernel.add(AVX512, dotAVX512)
 	finiteKernel.add(AVX512, finiteAVX512)
 	colSumKernel.add(AVX512, zeroedColSumAVX512)
 	accumulateKernel.add(AVX512, accumulateAVX512)

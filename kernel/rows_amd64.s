@@ -1333,7 +1333,7 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	VBROADCASTSS scale+48(FP), Y0
 	VBROADCASTSS max+52(FP), Y1
 	VMOVUPS      rows_42b20000<>+0(SB), Y2
-	VMOVUPS      rows_c2d00000<>+0(SB), Y3
+	VMOVUPS      rows_c2b00000<>+0(SB), Y3
 	VMOVUPS      rows_3fb8aa3b<>+0(SB), Y4
 	VMOVUPS      rows_3f317218<>+0(SB), Y5
 	VMOVUPS      rows_b102e308<>+0(SB), Y6
@@ -1368,13 +1368,8 @@ many:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VCVTPS2DQ    Y14, Y14
-	VPSRAD       $0x01, Y14, Y13
-	VPSUBD       Y13, Y14, Y14
-	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_0000007f<>+0(SB), Y14, Y14
 	VPSLLD       $0x17, Y14, Y14
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
-	VMULPS       Y13, Y15, Y15
 	VMULPS       Y14, Y15, Y13
 	VADDPS       Y13, Y11, Y11
 	VMOVUPS      Y13, (AX)(BX*4)
@@ -1395,13 +1390,8 @@ many:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VCVTPS2DQ    Y14, Y14
-	VPSRAD       $0x01, Y14, Y13
-	VPSUBD       Y13, Y14, Y14
-	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_0000007f<>+0(SB), Y14, Y14
 	VPSLLD       $0x17, Y14, Y14
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
-	VMULPS       Y13, Y15, Y15
 	VMULPS       Y14, Y15, Y13
 	VADDPS       Y13, Y12, Y12
 	VMOVUPS      Y13, 32(AX)(BX*4)
@@ -1432,13 +1422,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y15
 	VCVTPS2DQ    Y14, Y14
-	VPSRAD       $0x01, Y14, Y13
-	VPSUBD       Y13, Y14, Y14
-	VPSLLD       $0x17, Y13, Y13
+	VPADDD       rows_0000007f<>+0(SB), Y14, Y14
 	VPSLLD       $0x17, Y14, Y14
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y14, Y14
-	VMULPS       Y13, Y15, Y15
 	VMULPS       Y14, Y15, Y13
 	VADDPS       Y13, Y11, Y11
 	VMOVUPS      Y13, (AX)(BX*4)
@@ -1470,13 +1455,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y14, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y14, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y14
 	VANDPS       Y13, Y14, Y14
 	VADDPS       Y14, Y11, Y11
@@ -1494,13 +1474,49 @@ finish:
 	VZEROUPPER
 	RET
 
+DATA rows_c2b00000<>+0(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+4(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+8(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+12(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+16(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+20(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+24(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+28(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+32(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+36(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+40(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+44(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+48(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+52(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+56(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+60(SB)/4, $0xc2b00000
+GLOBL rows_c2b00000<>(SB), RODATA|NOPTR, $64
+
+DATA rows_0000007f<>+0(SB)/4, $0x0000007f
+DATA rows_0000007f<>+4(SB)/4, $0x0000007f
+DATA rows_0000007f<>+8(SB)/4, $0x0000007f
+DATA rows_0000007f<>+12(SB)/4, $0x0000007f
+DATA rows_0000007f<>+16(SB)/4, $0x0000007f
+DATA rows_0000007f<>+20(SB)/4, $0x0000007f
+DATA rows_0000007f<>+24(SB)/4, $0x0000007f
+DATA rows_0000007f<>+28(SB)/4, $0x0000007f
+DATA rows_0000007f<>+32(SB)/4, $0x0000007f
+DATA rows_0000007f<>+36(SB)/4, $0x0000007f
+DATA rows_0000007f<>+40(SB)/4, $0x0000007f
+DATA rows_0000007f<>+44(SB)/4, $0x0000007f
+DATA rows_0000007f<>+48(SB)/4, $0x0000007f
+DATA rows_0000007f<>+52(SB)/4, $0x0000007f
+DATA rows_0000007f<>+56(SB)/4, $0x0000007f
+DATA rows_0000007f<>+60(SB)/4, $0x0000007f
+GLOBL rows_0000007f<>(SB), RODATA|NOPTR, $64
+
 // func sumExpAVX2(x []float32, max float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·sumExpAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS max+24(FP), Y0
 	VMOVUPS      rows_42b20000<>+0(SB), Y1
-	VMOVUPS      rows_c2d00000<>+0(SB), Y2
+	VMOVUPS      rows_c2b00000<>+0(SB), Y2
 	VMOVUPS      rows_3fb8aa3b<>+0(SB), Y3
 	VMOVUPS      rows_3f317218<>+0(SB), Y4
 	VMOVUPS      rows_b102e308<>+0(SB), Y5
@@ -1535,13 +1551,8 @@ many:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VCVTPS2DQ    Y13, Y13
-	VPSRAD       $0x01, Y13, Y12
-	VPSUBD       Y12, Y13, Y13
-	VPSLLD       $0x17, Y12, Y12
+	VPADDD       rows_0000007f<>+0(SB), Y13, Y13
 	VPSLLD       $0x17, Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VMULPS       Y12, Y14, Y14
 	VMULPS       Y13, Y14, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      32(AX)(DX*4), Y12
@@ -1561,13 +1572,8 @@ many:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VCVTPS2DQ    Y13, Y13
-	VPSRAD       $0x01, Y13, Y12
-	VPSUBD       Y12, Y13, Y13
-	VPSLLD       $0x17, Y12, Y12
+	VPADDD       rows_0000007f<>+0(SB), Y13, Y13
 	VPSLLD       $0x17, Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VMULPS       Y12, Y14, Y14
 	VMULPS       Y13, Y14, Y12
 	VADDPS       Y12, Y11, Y11
 	ADDQ         $0x10, DX
@@ -1597,13 +1603,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VFMADD213PS  rows_3f800000<>+0(SB), Y12, Y14
 	VCVTPS2DQ    Y13, Y13
-	VPSRAD       $0x01, Y13, Y12
-	VPSUBD       Y12, Y13, Y13
-	VPSLLD       $0x17, Y12, Y12
+	VPADDD       rows_0000007f<>+0(SB), Y13, Y13
 	VPSLLD       $0x17, Y13, Y13
-	VPADDD       rows_3f800000<>+0(SB), Y12, Y12
-	VPADDD       rows_3f800000<>+0(SB), Y13, Y13
-	VMULPS       Y12, Y14, Y14
 	VMULPS       Y13, Y14, Y12
 	VADDPS       Y12, Y10, Y10
 	ADDQ         $0x08, DX
@@ -1634,13 +1635,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y13, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y13
 	VANDPS       Y12, Y13, Y13
 	VADDPS       Y13, Y10, Y10
@@ -2187,7 +2183,7 @@ TEXT ·geluErfAVX2(SB), NOSPLIT, $0-48
 	MOVQ    y_base+0(FP), AX
 	MOVQ    x_base+24(FP), CX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	MOVQ    y_len+8(FP), DX
@@ -2223,13 +2219,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
 	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y7
-	VPSUBD       Y7, Y5, Y5
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y7, Y8, Y8
 	VMULPS       Y5, Y8, Y7
 	VMOVUPS      rows_3d121fb5<>+0(SB), Y5
 	VFMADD213PS  rows_be20f9d7<>+0(SB), Y6, Y5
@@ -2282,13 +2273,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y6
 	VMOVUPS      rows_3d121fb5<>+0(SB), Y0
 	VFMADD213PS  rows_be20f9d7<>+0(SB), Y7, Y0
@@ -2569,7 +2555,7 @@ TEXT ·geluErfGradAVX2(SB), NOSPLIT, $0-72
 	MOVQ    x_base+24(FP), CX
 	MOVQ    dy_base+48(FP), DX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	MOVQ    dx_len+8(FP), BX
@@ -2607,13 +2593,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y8
 	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y7
-	VPSUBD       Y7, Y5, Y5
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y7, Y8, Y8
 	VMULPS       Y5, Y8, Y7
 	VMOVUPS      rows_3d121fb5<>+0(SB), Y5
 	VFMADD213PS  rows_be20f9d7<>+0(SB), Y6, Y5
@@ -2671,13 +2652,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y6, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y6
 	VMOVUPS      rows_3d121fb5<>+0(SB), Y0
 	VFMADD213PS  rows_be20f9d7<>+0(SB), Y7, Y0
@@ -2708,7 +2684,7 @@ TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-48
 	MOVQ    y_base+0(FP), AX
 	MOVQ    x_base+24(FP), CX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	VMOVUPS rows_b102e308<>+0(SB), Y4
@@ -2743,13 +2719,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y7
-	VPSUBD       Y7, Y8, Y8
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y8, Y8
 	VPSLLD       $0x17, Y8, Y8
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y7, Y9, Y9
 	VMULPS       Y8, Y9, Y7
 	VADDPS       rows_3f800000<>+0(SB), Y7, Y7
 	VDIVPS       Y7, Y6, Y6
@@ -2787,13 +2758,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y8
 	VADDPS       rows_3f800000<>+0(SB), Y8, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -2900,7 +2866,7 @@ TEXT ·geluTanhGradAVX2(SB), NOSPLIT, $0-72
 	MOVQ    x_base+24(FP), CX
 	MOVQ    dy_base+48(FP), DX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	VMOVUPS rows_b102e308<>+0(SB), Y4
@@ -2939,13 +2905,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y10
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y10
 	VCVTPS2DQ    Y9, Y9
-	VPSRAD       $0x01, Y9, Y7
-	VPSUBD       Y7, Y9, Y9
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y9, Y9
 	VPSLLD       $0x17, Y9, Y9
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y9, Y9
-	VMULPS       Y7, Y10, Y10
 	VMULPS       Y9, Y10, Y7
 	VMOVUPS      rows_3e5b33b6<>+0(SB), Y9
 	VFMADD213PS  rows_3fcc422a<>+0(SB), Y8, Y9
@@ -2996,13 +2957,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y8
 	VMOVUPS      rows_3e5b33b6<>+0(SB), Y0
 	VFMADD213PS  rows_3fcc422a<>+0(SB), Y9, Y0
@@ -3027,7 +2983,7 @@ TEXT ·geluQuickAVX2(SB), NOSPLIT, $0-48
 	MOVQ    y_base+0(FP), AX
 	MOVQ    x_base+24(FP), CX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	VMOVUPS rows_b102e308<>+0(SB), Y4
@@ -3059,13 +3015,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y7
-	VPSUBD       Y7, Y8, Y8
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y8, Y8
 	VPSLLD       $0x17, Y8, Y8
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y7, Y9, Y9
 	VMULPS       Y8, Y9, Y7
 	VADDPS       rows_3f800000<>+0(SB), Y7, Y7
 	VDIVPS       Y7, Y6, Y6
@@ -3100,13 +3051,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y8
 	VADDPS       rows_3f800000<>+0(SB), Y8, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -3195,7 +3141,7 @@ TEXT ·geluQuickGradAVX2(SB), NOSPLIT, $0-72
 	MOVQ    x_base+24(FP), CX
 	MOVQ    dy_base+48(FP), DX
 	VMOVUPS rows_42b20000<>+0(SB), Y0
-	VMOVUPS rows_c2d00000<>+0(SB), Y1
+	VMOVUPS rows_c2b00000<>+0(SB), Y1
 	VMOVUPS rows_3fb8aa3b<>+0(SB), Y2
 	VMOVUPS rows_3f317218<>+0(SB), Y3
 	VMOVUPS rows_b102e308<>+0(SB), Y4
@@ -3231,13 +3177,8 @@ one:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VFMADD213PS  rows_3f800000<>+0(SB), Y7, Y9
 	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y7
-	VPSUBD       Y7, Y8, Y8
-	VPSLLD       $0x17, Y7, Y7
+	VPADDD       rows_0000007f<>+0(SB), Y8, Y8
 	VPSLLD       $0x17, Y8, Y8
-	VPADDD       rows_3f800000<>+0(SB), Y7, Y7
-	VPADDD       rows_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y7, Y9, Y9
 	VMULPS       Y8, Y9, Y7
 	VADDPS       rows_3f800000<>+0(SB), Y7, Y8
 	VMOVUPS      rows_3f800000<>+0(SB), Y9
@@ -3282,13 +3223,8 @@ onedone:
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
-	VPADDD       rows_3f800000<>+0(SB), Y2, Y2
-	VPADDD       rows_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y2, Y1, Y1
 	VMULPS       Y0, Y1, Y8
 	VADDPS       rows_3f800000<>+0(SB), Y8, Y0
 	VMOVUPS      rows_3f800000<>+0(SB), Y1
@@ -4211,76 +4147,6 @@ finish:
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
 	MOVSD         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func dotAVX512(a []float32, b []float32) float64
-// Requires: AVX, AVX512F, BMI2, SSE2
-TEXT ·dotAVX512(SB), NOSPLIT, $0-56
-	MOVQ   a_base+0(FP), AX
-	MOVQ   b_base+24(FP), CX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   a_len+8(FP), DX
-	XORQ   BX, BX
-	MOVQ   DX, SI
-	SUBQ   $0x20, SI
-
-many:
-	CMPQ        BX, SI
-	JG          manydone
-	VCVTPS2PD   (AX)(BX*4), Z4
-	VCVTPS2PD   (CX)(BX*4), Z5
-	VFMADD231PD Z4, Z5, Z0
-	VCVTPS2PD   32(AX)(BX*4), Z4
-	VCVTPS2PD   32(CX)(BX*4), Z5
-	VFMADD231PD Z4, Z5, Z1
-	VCVTPS2PD   64(AX)(BX*4), Z4
-	VCVTPS2PD   64(CX)(BX*4), Z5
-	VFMADD231PD Z4, Z5, Z2
-	VCVTPS2PD   96(AX)(BX*4), Z4
-	VCVTPS2PD   96(CX)(BX*4), Z5
-	VFMADD231PD Z4, Z5, Z3
-	ADDQ        $0x20, BX
-	JMP         many
-
-manydone:
-	MOVQ DX, SI
-	SUBQ $0x08, SI
-
-one:
-	CMPQ        BX, SI
-	JG          onedone
-	VCVTPS2PD   (AX)(BX*4), Z4
-	VCVTPS2PD   (CX)(BX*4), Z5
-	VFMADD231PD Z4, Z5, Z0
-	ADDQ        $0x08, BX
-	JMP         one
-
-onedone:
-	MOVQ        DX, SI
-	SUBQ        BX, SI
-	JZ          finish
-	MOVL        $0xffffffff, DX
-	BZHIL       SI, DX, DX
-	KMOVW       DX, K1
-	VCVTPS2PD.Z (AX)(BX*4), K1, Z4
-	VCVTPS2PD.Z (CX)(BX*4), K1, Z5
-	VFMADD231PD Z4, Z5, Z0
-
-finish:
-	VADDPD        Z2, Z0, Z0
-	VADDPD        Z3, Z1, Z1
-	VADDPD        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPD        X1, X0, X0
-	VPERMILPD     $0x01, X0, X1
-	VADDPD        X1, X0, X0
-	MOVSD         X0, ret+48(FP)
 	VZEROUPPER
 	RET
 

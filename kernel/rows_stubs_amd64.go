@@ -119,9 +119,6 @@ func expAVX512(y []float32, x []float32)
 func sumAVX512(x []float32) float64
 
 //go:noescape
-func dotAVX512(a []float32, b []float32) float64
-
-//go:noescape
 func zeroTimesAVX512(x []float32) float32
 
 //go:noescape

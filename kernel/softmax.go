@@ -7,8 +7,9 @@ import "math"
 //	y[r,c] = exp(x[r,c] - max_c x[r]) / Σ_c exp(x[r,c] - max_c x[r])
 //
 // x and y are (rows, cols), row-major, and may be the same slice. y is within
-// (1e-6 + 6e-8·|x-max|)·exact. An element of -Inf gives zero; a row
-// with a NaN or +Inf, or of -Inf only, becomes NaN.
+// (1e-6 + 6e-8·|x-max|)·exact, except that what is below 2e-38 may be zero. An
+// element of -Inf gives zero; a row with a NaN or +Inf, or of -Inf only, becomes
+// NaN.
 //
 // Softmax panics if a length does not fit.
 func Softmax(p *Pool, y, x []float32, rows, cols int) {
@@ -157,12 +158,13 @@ func crossEntropyItem(s *sweep, i int) {
 	n := s.cols
 	for r := lo; r < hi; r++ {
 		x, t := s.a[r*n:(r+1)*n], s.b[r*n:(r+1)*n]
-		if zeroRow(t) {
+		mass := sumRow(t)
+		if mass == 0 && zeroRow(t) {
 			s.y[r] = 0
 			continue
 		}
 		lse := logSumExpRow(x)
-		loss := lse*sumRow(t) - dotRow(t, x)
+		loss := lse*mass - dotRow(t, x)
 		if loss != loss { // 0·Inf, or a NaN that is there
 			loss = 0
 			for c, v := range t {
@@ -201,11 +203,11 @@ func crossEntropyGradItem(s *sweep, i int) {
 	n := s.cols
 	for r := lo; r < hi; r++ {
 		x, t, dx := s.a[r*n:(r+1)*n], s.b[r*n:(r+1)*n], s.y[r*n:(r+1)*n]
-		if zeroRow(t) {
+		mass := sumRow(t)
+		if mass == 0 && zeroRow(t) {
 			clear(dx)
 			continue
 		}
-		mass := sumRow(t)
 		sum := expSum(dx, x, maxRow(x))
 		combineRow(dx, dx, t, float32(float64(s.alpha)*mass/sum), -s.alpha)
 	}

@@ -141,8 +141,9 @@ func (k consts) maximum(v Op, c float64) { VMAXPS(v, k.inReg(c), v) }
 // The largest and the smallest argument of exp that matter: beyond them the result
 // is infinite or zero.
 const (
-	expMax = 89
-	expMin = -104
+	expMax       = 89
+	expMin       = -104
+	expMinNormal = -88
 )
 
 // Coefficients of exp(r) = 1 + r + r²·P(r) on |r| ≤ ln2/2, highest power first
@@ -160,23 +161,18 @@ func (k consts) forExp() consts {
 	return k.add(expPoly...).add(1)
 }
 
+// forExpFlush declares what expFlush needs.
+func (k consts) forExpFlush() consts {
+	if avx512() {
+		return k.forExp()
+	}
+	k.add(expMax, expMinNormal, math.Log2E, ln2High, ln2Low)
+	return k.add(expPoly...).bits(127)
+}
+
 // exp is x = exp(x), for every x.
 func (k consts) exp(x Op) {
-	k.minimum(x, expMax)
-	k.maximum(x, expMin)
-	n, p := vec(), vec()
-	VMULPS(k.at(math.Log2E), x, n)
-	if avx512() {
-		VRNDSCALEPS(Imm(8), n, n)
-	} else {
-		VROUNDPS(Imm(8), n, n)
-	}
-	VFNMADD231PS(k.at(ln2High), n, x)
-	VFNMADD231PS(k.at(ln2Low), n, x)
-	VMOVUPS(k.at(expPoly[0]), p)
-	for _, c := range expPoly[1:] {
-		VFMADD213PS(k.at(c), x, p)
-	}
+	n, p := k.expParts(x, expMin)
 	if avx512() {
 		VSCALEFPS(n, p, x)
 		return
@@ -192,6 +188,40 @@ func (k consts) exp(x Op) {
 	VPADDD(k.at(1), n, n)
 	VMULPS(m, p, p)
 	VMULPS(n, p, x)
+}
+
+// expFlush is exp where results below the normal numbers may be zero, and those
+// above exp(88.37) infinite. It is faster with AVX2, and the same with AVX-512.
+func (k consts) expFlush(x Op) {
+	if avx512() {
+		k.exp(x)
+		return
+	}
+	n, p := k.expParts(x, expMinNormal)
+	VCVTPS2DQ(n, n)
+	VPADDD(k.raw(127), n, n)
+	VPSLLD(Imm(23), n, n)
+	VMULPS(n, p, x)
+}
+
+// expParts gives n and p with exp(x) = p·2ⁿ. It changes x.
+func (k consts) expParts(x Op, least float64) (n, p reg.VecVirtual) {
+	k.minimum(x, expMax)
+	k.maximum(x, least)
+	n, p = vec(), vec()
+	VMULPS(k.at(math.Log2E), x, n)
+	if avx512() {
+		VRNDSCALEPS(Imm(8), n, n)
+	} else {
+		VROUNDPS(Imm(8), n, n)
+	}
+	VFNMADD231PS(k.at(ln2High), n, x)
+	VFNMADD231PS(k.at(ln2Low), n, x)
+	VMOVUPS(k.at(expPoly[0]), p)
+	for _, c := range expPoly[1:] {
+		VFMADD213PS(k.at(c), x, p)
+	}
+	return n, p
 }
 
 // An at is a place in the loop: the vector to work on, and how much of it.
@@ -487,16 +517,9 @@ func reductions() {
 	result(s, 0)
 	end()
 
-	function("dot", "func(a, b []float32) float64")
-	a, b := ptr("a"), ptr("b")
-	acc = accumulators(4)
-	loop(length("a"), width/2, 4, func(at at) {
-		VFMADD231PD(at.widen(a), at.widen(b), acc[at.u])
-	})
-	s = fold(acc, addpd)
-	across64(s)
-	result(s, 0)
-	end()
+	if !avx512() { // on Zen 4, conversion to 512 bits makes it slower
+		dot()
+	}
 
 	// 0·x is zero for a finite x, else NaN, which stays in the sum.
 	function("zeroTimes", "func(x []float32) float32")
@@ -574,6 +597,19 @@ func reductions() {
 	end()
 }
 
+func dot() {
+	function("dot", "func(a, b []float32) float64")
+	a, b := ptr("a"), ptr("b")
+	acc := accumulators(4)
+	loop(length("a"), width/2, 4, func(at at) {
+		VFMADD231PD(at.widen(a), at.widen(b), acc[at.u])
+	})
+	s := fold(acc, addpd)
+	across64(s)
+	result(s, 0)
+	end()
+}
+
 // colSum adds the rows of x to dst, which the caller has zeroed. It has loops of
 // its own, because the loop over rows is outside.
 func colSum(n, dst, x, rows, stride reg.Register) {
@@ -610,12 +646,12 @@ func softmax() {
 	function("expSum", "func(dst, src []float32, scale, max float32) float32")
 	dst, src := ptr("dst"), ptr("src")
 	scale, max := scalar("scale"), scalar("max")
-	k := newConsts(9, 24).forExp()
+	k := newConsts(9, 24).forExpFlush()
 	acc := accumulators(2)
 	loop(length("dst"), width, 2, func(at at) {
 		v := at.load(src)
 		VFMSUB213PS(max, scale, v)
-		k.exp(v)
+		k.expFlush(v)
 		at.drop(v)
 		VADDPS(v, acc[at.u], acc[at.u])
 		at.store(v, dst)
@@ -628,12 +664,12 @@ func softmax() {
 	function("sumExp", "func(x []float32, max float32) float32")
 	x := ptr("x")
 	max = scalar("max")
-	k = newConsts(9, 24).forExp()
+	k = newConsts(9, 24).forExpFlush()
 	acc = accumulators(2)
 	loop(length("x"), width, 2, func(at at) {
 		v := at.load(x)
 		VSUBPS(max, v, v)
-		k.exp(v)
+		k.expFlush(v)
 		at.drop(v)
 		VADDPS(v, acc[at.u], acc[at.u])
 	})
@@ -777,7 +813,7 @@ const (
 )
 
 func (k consts) forErf() consts {
-	k.forExp().add(geluLimit, -geluLimit, 1, erfcScale, -0.5, invSqrt2Pi).bits(absoluteBits)
+	k.forExpFlush().add(geluLimit, -geluLimit, 1, erfcScale, -0.5, invSqrt2Pi).bits(absoluteBits)
 	return k.add(erfcPoly...)
 }
 
@@ -794,7 +830,7 @@ func (k consts) erf(x Op) (phi, e Op) {
 	VDIVPS(t, k.inReg(1), t)
 	VMULPS(x, x, q)
 	VMULPS(k.at(-0.5), q, q)
-	k.exp(q)
+	k.expFlush(q)
 	VMOVUPS(k.at(erfcPoly[0]), p)
 	for _, c := range erfcPoly[1:] {
 		VFMADD213PS(k.at(c), t, p)
@@ -853,7 +889,7 @@ func gelu() {
 	})
 
 	tanh := func() consts {
-		return newConsts(6, 24).forExp().add(geluLimit, -geluLimit, 1, -geluTanhA, -geluTanhB, geluTanhA, 3*geluTanhB, logitLimit)
+		return newConsts(6, 24).forExpFlush().add(geluLimit, -geluLimit, 1, -geluTanhA, -geluTanhB, geluTanhA, 3*geluTanhB, logitLimit)
 	}
 	forward("geluTanh", tanh, func(k consts, x Op) Op {
 		k.maximum(x, -geluLimit)
@@ -862,7 +898,7 @@ func gelu() {
 		VMOVUPS(k.at(-geluTanhB), u)
 		VFMADD213PS(k.at(-geluTanhA), v, u)
 		VMULPS(x, u, u)
-		k.exp(u)
+		k.expFlush(u)
 		VADDPS(k.at(1), u, u)
 		VDIVPS(u, x, x)
 		return x
@@ -876,7 +912,7 @@ func gelu() {
 		VFMADD213PS(k.at(-geluTanhA), square, e)
 		VMULPS(x, e, e)
 		k.minimum(e, logitLimit)
-		k.exp(e)
+		k.expFlush(e)
 		VMOVUPS(k.at(3*geluTanhB), slope)
 		VFMADD213PS(k.at(geluTanhA), square, slope)
 		VMULPS(x, slope, slope)
@@ -884,13 +920,13 @@ func gelu() {
 	})
 
 	quick := func() consts {
-		return newConsts(6, 24).forExp().add(-quickLimit, 1, geluQuick, -geluQuick, logitLimit, -logitLimit)
+		return newConsts(6, 24).forExpFlush().add(-quickLimit, 1, geluQuick, -geluQuick, logitLimit, -logitLimit)
 	}
 	forward("geluQuick", quick, func(k consts, x Op) Op {
 		k.maximum(x, -quickLimit)
 		u := vec()
 		VMULPS(k.at(-geluQuick), x, u)
-		k.exp(u)
+		k.expFlush(u)
 		VADDPS(k.at(1), u, u)
 		VDIVPS(u, x, x)
 		return x
@@ -902,7 +938,7 @@ func gelu() {
 		e := vec()
 		zero(e)
 		VSUBPS(x, e, e)
-		k.exp(e)
+		k.expFlush(e)
 		return k.sigmoidGrad(e, x)
 	})
 }
