@@ -611,7 +611,7 @@ func TestNonFinite(t *testing.T) {
 	x, w, v := b.Input("x", 1, 2), b.Param("w", 2, 2), b.Param("v", 2, 2)
 	y := b.Linear(b.Linear(x, w, nil), v, nil)
 	loss := b.Dot(y, y)
-	p := mustCompile(t, b, Config{Outputs: []*Node{y}, Loss: loss, Wrt: []*Node{w, v}})
+	p := mustCompile(t, b, Config{Outputs: []*Node{y, loss}, Loss: loss, Wrt: []*Node{w, v}})
 	data := &values{
 		data: map[string][]float32{"x": {1, 1}, "w": {1, 0, 0, 1}, "v": {1, 1, 1, 1}},
 		grad: map[string][]float32{"w": make([]float32, 4), "v": make([]float32, 4)},

@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -262,8 +263,9 @@ func (p *Program) NonFinite() []string {
 		}
 	}
 	if p.state != stateNew {
-		for _, o := range p.outputs {
-			if !kernel.AllFinite(p.engine.floats(o.slot)) {
+		for i, o := range p.outputs {
+			again := slices.ContainsFunc(p.outputs[i+1:], func(later output) bool { return later.slot == o.slot })
+			if !again && !kernel.AllFinite(p.engine.floats(o.slot)) {
 				names = append(names, o.name)
 			}
 		}
