@@ -86,6 +86,7 @@ type attentionWork struct {
 	t           tile
 	keys, vals  []float32 // k and v transposed, in panels
 	scores, dps []float32 // a block of scores, then probabilities, and its gradient
+	sums        []float32 // of the rows of a block
 }
 
 var (
@@ -193,6 +194,10 @@ func (a *attentionJob) forward(w *attentionWork, b, h int) {
 	scale := float32(1 / math.Sqrt(float64(d)))
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionBlock/ld/u.mr*u.mr))
+	fetch := prefetchKernel.get()
+	fetch(T, k, 3*D, d)
+	fetch(rows, q, 3*D, d)
+	fetch(T, v, 3*D, d)
 	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
 	w.scores = room(w.scores, rows*ld)
 	for r0 := 0; r0 < T; r0 += rows {
@@ -202,20 +207,29 @@ func (a *attentionJob) forward(w *attentionWork, b, h int) {
 			keys = r1
 		}
 		w.product(u, r1-r0, keys, d, q[r0*3*D:], 3*D, 1, w.keys, u.nr, T, w.scores, ld, false)
+		// One thing for all rows after the other, as each waits for its result.
+		w.sums = room(w.sums, r1-r0)
 		for i := r0; i < r1; i++ {
 			row := w.scores[(i-r0)*ld:][:keys]
 			a.hide(row, b, i)
-			top := maxRow(row) * scale
-			if math.IsInf(float64(top), -1) && sumRow(row) == math.Inf(-1) { // sees no key, and no NaN
+			lse[i] = maxRow(row) * scale
+		}
+		for i := r0; i < r1; i++ {
+			row := w.scores[(i-r0)*ld:][:keys]
+			if math.IsInf(float64(lse[i]), -1) && sumRow(row) == math.Inf(-1) { // sees no key, and no NaN
 				clear(row)
-				lse[i] = top
+				w.sums[i-r0] = 1
 				continue
 			}
-			sum := expSumRow(row, row, scale, top)
-			lse[i] = top + float32(math.Log(float64(sum)))
-			scaleRow(row, row, 1/sum)
+			w.sums[i-r0] = expSumRow(row, row, scale, lse[i])
 		}
 		w.product(u, r1-r0, d, keys, w.scores, ld, 1, v, 3*D, 0, o[r0*D:], D, false)
+		for i := r0; i < r1; i++ {
+			sum := w.sums[i-r0]
+			out := o[i*D:][:d]
+			scaleRow(out, out, 1/sum)
+			lse[i] += float32(math.Log(float64(sum)))
+		}
 	}
 }
 
@@ -229,6 +243,11 @@ func (a *attentionJob) backward(w *attentionWork, b, h int) {
 	scale := float32(1 / math.Sqrt(float64(d)))
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionGradBlock/ld/u.mr*u.mr))
+	fetch := prefetchKernel.get()
+	fetch(T, k, 3*D, d)
+	fetch(T, v, 3*D, d)
+	fetch(rows, q, 3*D, d)
+	fetch(rows, do, D, d)
 	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
 	w.vals = u.packAllT(w.vals, T, d, v, 3*D)
 	w.scores, w.dps = room(w.scores, rows*ld), room(w.dps, rows*ld)
@@ -264,3 +283,7 @@ func (a *attentionJob) backward(w *attentionWork, b, h int) {
 		done = keys
 	}
 }
+
+// prefetchKernel fetches n rows of cols values, ld apart, into the cache, where the
+// processor would not expect them by itself.
+var prefetchKernel = newDispatch(func(n int, x []float32, ld, cols int) {})

@@ -10268,6 +10268,31 @@ done:
 	VZEROUPPER
 	RET
 
+// func prefetchRowsAVX2(n int, x *float32, ld int, cols int)
+// Requires: MMX+
+TEXT ·prefetchRowsAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ cols+24(FP), BX
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+	DECQ BX
+
+row:
+	XORQ SI, SI
+
+line:
+	PREFETCHT0 (CX)(SI*1)
+	ADDQ       $0x40, SI
+	CMPQ       SI, BX
+	JLT        line
+	PREFETCHT0 (CX)(BX*1)
+	ADDQ       DX, CX
+	DECQ       AX
+	JNZ        row
+	RET
+
 // func gatherRunsAVX2(n int, run int, src *float32, from int, dst *float32, to int)
 // Requires: AVX
 TEXT ·gatherRunsAVX2(SB), NOSPLIT, $0-48

@@ -206,6 +206,9 @@ func packCopy32(k int, src *float32, lds int, dst *float32, ldd int)
 func packCopy48(k int, src *float32, lds int, dst *float32, ldd int)
 
 //go:noescape
+func prefetchRowsAVX2(n int, x *float32, ld int, cols int)
+
+//go:noescape
 func gatherRunsAVX2(n int, run int, src *float32, from int, dst *float32, to int)
 
 //go:noescape

@@ -345,6 +345,29 @@ func packCopy(width int) {
 	RET()
 }
 
+// prefetchRows fetches n rows of cols floats, ld floats apart, into the cache.
+func prefetchRows() {
+	TEXT("prefetchRowsAVX2", NOSPLIT, "func(n int, x *float32, ld int, cols int)")
+	Pragma("noescape")
+	n, x, ld, cols := Load(Param("n"), GP64()), Load(Param("x"), GP64()), Load(Param("ld"), GP64()), Load(Param("cols"), GP64())
+	SHLQ(Imm(2), ld)
+	SHLQ(Imm(2), cols)
+	DECQ(cols) // the offset of the last byte
+	i := GP64()
+	Label("row")
+	XORQ(i, i)
+	Label("line")
+	PREFETCHT0(Mem{Base: x, Index: i, Scale: 1})
+	ADDQ(Imm(64), i)
+	CMPQ(i, cols)
+	JLT(LabelRef("line"))
+	PREFETCHT0(Mem{Base: x, Index: cols, Scale: 1})
+	ADDQ(ld, x)
+	DECQ(n)
+	JNZ(LabelRef("row"))
+	RET()
+}
+
 // gatherRuns copies n runs of 8 to 16 values, run i from src[i*from] to dst[i*to].
 func gatherRuns() {
 	TEXT("gatherRunsAVX2", NOSPLIT, "func(n int, run int, src *float32, from int, dst *float32, to int)")
@@ -454,6 +477,7 @@ func main() {
 	for _, width := range []int{4, 8, 16, 24, 32, 48} {
 		packCopy(width)
 	}
+	prefetchRows()
 	gatherRuns()
 	interleave()
 	peak("peak512", 64, 24)
