@@ -4,16 +4,18 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
+	"unicode"
 
 	"relsim/kernel"
 	"relsim/training"
 )
 
 // FromEvaluation returns the report of an evaluation of trained models, the
-// main one first. command is what repeats it, "train" or "eval" with its flags;
-// took is how long it ran.
-func FromEvaluation(e *training.Evaluation, command string, took time.Duration) Input {
+// main one first. command is what repeats it, "train" or "eval" and its
+// arguments; took is how long it ran.
+func FromEvaluation(e *training.Evaluation, command []string, took time.Duration) Input {
 	in := Input{Result: e.Result, Images: e.Image}
 	for _, run := range e.Runs {
 		if len(run.Log) == 0 {
@@ -34,11 +36,15 @@ func FromEvaluation(e *training.Evaluation, command string, took time.Duration) 
 	for _, b := range e.Broken {
 		in.Skipped.List = append(in.Skipped.List, SkippedItem{ID: b.ID, Reason: b.Reason})
 	}
-	in.Skipped.Count = len(in.Skipped.List)
 	if len(e.Runs) == 0 {
+		in.Skipped.Count = len(in.Skipped.List)
 		return in
 	}
 	main := e.Runs[0]
+	for _, b := range main.Skipped {
+		in.Skipped.List = append(in.Skipped.List, SkippedItem{ID: b.ID, Reason: b.Reason})
+	}
+	in.Skipped.Count = len(in.Skipped.List)
 	c := main.Config
 	in.Title = main.Name + ", trained on " + c.Captions + " captions"
 	in.Facts = Facts{
@@ -49,7 +55,7 @@ func FromEvaluation(e *training.Evaluation, command string, took time.Duration) 
 		Steps:      c.Steps,
 		Pictures:   c.Steps * c.Batch,
 		Seed:       c.Seed,
-		Command:    "go run ./cmd/" + command,
+		Command:    "go run ./cmd/" + shellWords(command),
 		Duration:   took,
 		Threads:    e.Threads,
 		Machine:    fmt.Sprintf("%s/%s, %d cores, %s kernels", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), kernel.Active()),
@@ -65,4 +71,19 @@ func version() string {
 		return runtime.Version()
 	}
 	return fmt.Sprintf("%s %s, %s", info.Main.Path, info.Main.Version, info.GoVersion)
+}
+
+// shellWords joins words so that a POSIX shell reads them back: those with
+// other than plain characters are quoted.
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		plain := w != "" && !strings.ContainsFunc(w, func(r rune) bool {
+			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./=:,+%@", r)
+		})
+		if quoted[i] = w; !plain {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

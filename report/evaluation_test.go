@@ -24,7 +24,7 @@ func TestFromEvaluation(t *testing.T) {
 		Broken:  []dataloader.Broken{{ID: "a17", Reason: "truncated"}},
 		Threads: 2,
 	}
-	in := FromEvaluation(e, "train --data mine.jsonl", 90*time.Second)
+	in := FromEvaluation(e, []string{"train", "--data", "mine.jsonl"}, 90*time.Second)
 	if len(in.Training) != 1 || len(in.Training[0].Steps) != 2 || len(in.Training[0].Evaluations) != 1 {
 		t.Fatalf("curves %+v, want one with two steps and one evaluation", in.Training)
 	}
@@ -40,7 +40,14 @@ func TestFromEvaluation(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	if in := FromEvaluation(&training.Evaluation{Result: e.Result}, "eval", 0); in.Result == nil || len(in.Training) != 0 {
+	if in := FromEvaluation(&training.Evaluation{Result: e.Result}, []string{"eval"}, 0); in.Result == nil || len(in.Training) != 0 {
 		t.Errorf("without runs: %+v", in)
+	}
+}
+
+func TestShellWords(t *testing.T) {
+	got := shellWords([]string{"train", "--images", "my pictures", "--out=it's", ""})
+	if want := `train --images 'my pictures' '--out=it'\''s' ''`; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -1,9 +1,13 @@
 package training
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -51,7 +55,9 @@ type EvaluatedRun struct {
 	Source     Source
 	Checkpoint string
 	Parameters int
-	Log        []Row // empty where the model is a lone checkpoint
+	// Log and Skipped are empty where the model is a lone checkpoint.
+	Log     []Row
+	Skipped []dataloader.Broken // pictures that training could not read
 }
 
 // Evaluate compares trained models with each other, with measures of appearance and with chance, on the gallery of a
@@ -150,10 +156,34 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 		run.Source = *source
 	}
 	// A checkpoint lies in RUN/checkpoints/step-…; a lone one has no log.
-	if log, err := ReadLog(filepath.Join(model.Checkpoint(), "..", "..", MetricsFile)); err == nil {
+	folder := filepath.Join(model.Checkpoint(), "..", "..")
+	if log, err := ReadLog(filepath.Join(folder, MetricsFile)); err == nil {
 		run.Log = log
 	}
+	if run.Skipped, err = readSkipped(filepath.Join(folder, SkippedFile)); err != nil {
+		return fail(err)
+	}
 	return retrieval.Embedded(m.Name, m.Kind, vectors, captions, model.Dim()), run, nil
+}
+
+// readSkipped reads the list of pictures that training skipped; no file is an empty list.
+func readSkipped(path string) ([]dataloader.Broken, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	var list []dataloader.Broken
+	for line := range bytes.Lines(data) {
+		var b dataloader.Broken
+		if err := json.Unmarshal(line, &b); err != nil {
+			return nil, fmt.Errorf("training: %s:%d: %w", path, len(list)+1, err)
+		}
+		list = append(list, b)
+	}
+	return list, nil
 }
 
 // readable returns the pictures of ds that can be read, and the others.

@@ -166,8 +166,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		folder = filepath.Join(runFolder(o.checkpoint), "report")
 	}
 	if !o.noReport {
-		command := "eval " + strings.Join(args, " ")
-		if err := report.Write(folder, report.FromEvaluation(evaluation, command, time.Since(began))); err != nil {
+		if err := report.Write(folder, report.FromEvaluation(evaluation, append([]string{"eval"}, args...), time.Since(began))); err != nil {
 			return err
 		}
 	}

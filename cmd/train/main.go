@@ -121,8 +121,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		return err
 	}
 	folder := filepath.Join(o.out, "report")
-	command := "train " + strings.Join(args, " ")
-	if err := report.Write(folder, report.FromEvaluation(evaluation, command, time.Since(began))); err != nil {
+	if err := report.Write(folder, report.FromEvaluation(evaluation, append([]string{"train"}, args...), time.Since(began))); err != nil {
 		return err
 	}
 	if o.json {
