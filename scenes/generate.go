@@ -212,7 +212,7 @@ func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	candidate := func(number int, broken bool) (*scene, placement) {
 		rng := rand.New(rand.NewPCG(seed, uint64(number)))
 		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p,
-			objects: make([]object, 0, 16), long: long, bare: bare, broken: broken}
+			objects: make([]object, 0, 8), long: long, bare: bare, broken: broken}
 		t := placement{
 			angle: (2*rng.Float64() - 1) * f.Tilt * math.Pi / 180,
 			side:  minSide + (maxSide-minSide)*rng.Float64(),

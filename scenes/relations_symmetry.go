@@ -41,12 +41,13 @@ func mirror(s *scene) {
 func turnSymmetry(s *scene) {
 	times := 3 + s.profile.n%2
 	g := s.varied(2, .5*s.profile.size)
-	lean := .35 * (2 * math.Pi / float64(times)) * (1 - 2*float64(s.rng.IntN(2)))
-	radius := .62 / math.Sin(math.Pi/float64(times))
+	lean := (.1 + .35*s.rng.Float64()) * (2 * math.Pi / float64(times)) * (1 - 2*float64(s.rng.IntN(2)))
+	radius := (.6 + .3*s.rng.Float64()) / math.Sin(math.Pi/float64(times))
+	step := .95 + .3*s.rng.Float64()
 	for i := range times {
 		turn := 2 * math.Pi * float64(i) / float64(times)
 		for j, o := range g {
-			at := point{radius + float64(j)*.95, 0}.spin(turn + float64(j)*lean)
+			at := point{radius + float64(j)*step, 0}.spin(turn + float64(j)*lean)
 			o.x, o.y, o.rot = at.x, at.y, o.rot+turn
 			if s.broken {
 				o.x, o.y = o.x+s.plusMinus(.2, .55), o.y+s.plusMinus(.2, .55)
