@@ -20,6 +20,7 @@ var (
 	maxKernel           = newDispatch(maxGeneric)
 	expSumKernel        = newDispatch(expSumGeneric)
 	sumExpKernel        = newDispatch(sumExpGeneric)
+	softmaxKernel       = newDispatch(softmaxGeneric)
 	softmaxGradKernel   = newDispatch(softmaxGradGeneric)
 	sumKernel           = newDispatch(sumGeneric)
 	dotKernel           = newDispatch(dotGeneric)
@@ -178,6 +179,13 @@ func sumExpGeneric(x []float32, max float32) float32 {
 		sum += exp64(float64(v - max))
 	}
 	return float32(sum)
+}
+
+// softmaxRow: y = exp(x - max(x)) / Σ exp(x - max(x)), with the limits of expSumRow.
+func softmaxRow(y, x []float32) { softmaxKernel.get()(y, x) }
+
+func softmaxGeneric(y, x []float32) {
+	scaleGeneric(y, y, 1/expSumGeneric(y, x, 1, maxGeneric(x)))
 }
 
 // softmaxGradRow: ds = p * (dp - dot) * scale.

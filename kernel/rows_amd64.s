@@ -1038,28 +1038,27 @@ finish:
 // func maxAVX2(x []float32) float32
 // Requires: AVX, SSE
 TEXT ·maxAVX2(SB), NOSPLIT, $0-28
-	MOVQ         x_base+0(FP), AX
-	VBROADCASTSS rows_ff800000<>+0(SB), Y0
-	VBROADCASTSS rows_ff800000<>+0(SB), Y1
-	VBROADCASTSS rows_ff800000<>+0(SB), Y2
-	VBROADCASTSS rows_ff800000<>+0(SB), Y3
-	VMOVAPS      Y0, Y4
-	MOVQ         x_len+8(FP), CX
-	XORQ         DX, DX
-	MOVQ         CX, BX
-	SUBQ         $0x20, BX
+	MOVQ    x_base+0(FP), AX
+	MOVQ    x_len+8(FP), CX
+	VMOVUPS rows_ff800000<>+0(SB), Y0
+	VMOVUPS rows_ff800000<>+0(SB), Y1
+	VMOVUPS rows_ff800000<>+0(SB), Y2
+	VMOVUPS rows_ff800000<>+0(SB), Y3
+	XORQ    DX, DX
+	MOVQ    CX, BX
+	SUBQ    $0x20, BX
 
 many:
 	CMPQ    DX, BX
 	JG      manydone
-	VMOVUPS (AX)(DX*4), Y5
-	VMAXPS  Y5, Y0, Y0
-	VMOVUPS 32(AX)(DX*4), Y5
-	VMAXPS  Y5, Y1, Y1
-	VMOVUPS 64(AX)(DX*4), Y5
-	VMAXPS  Y5, Y2, Y2
-	VMOVUPS 96(AX)(DX*4), Y5
-	VMAXPS  Y5, Y3, Y3
+	VMOVUPS (AX)(DX*4), Y4
+	VMAXPS  Y4, Y0, Y0
+	VMOVUPS 32(AX)(DX*4), Y4
+	VMAXPS  Y4, Y1, Y1
+	VMOVUPS 64(AX)(DX*4), Y4
+	VMAXPS  Y4, Y2, Y2
+	VMOVUPS 96(AX)(DX*4), Y4
+	VMAXPS  Y4, Y3, Y3
 	ADDQ    $0x20, DX
 	JMP     many
 
@@ -1070,8 +1069,8 @@ manydone:
 one:
 	CMPQ    DX, BX
 	JG      onedone
-	VMOVUPS (AX)(DX*4), Y5
-	VMAXPS  Y5, Y0, Y0
+	VMOVUPS (AX)(DX*4), Y4
+	VMAXPS  Y4, Y0, Y0
 	ADDQ    $0x08, DX
 	JMP     one
 
@@ -1082,10 +1081,11 @@ onedone:
 	LEAQ       rows_tail<>+0(SB), CX
 	SHLQ       $0x02, BX
 	SUBQ       BX, CX
-	VMOVDQU    32(CX), Y5
-	VMASKMOVPS (AX)(DX*4), Y5, Y6
-	VBLENDVPS  Y5, Y6, Y4, Y6
-	VMAXPS     Y6, Y0, Y0
+	VMOVDQU    32(CX), Y4
+	VMASKMOVPS (AX)(DX*4), Y4, Y5
+	VMOVUPS    rows_ff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y5, Y0, Y0
 
 finish:
 	VMAXPS       Y2, Y0, Y0
@@ -1325,6 +1325,293 @@ finish:
 	VZEROUPPER
 	RET
 
+// func softmaxAVX2(y []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	VMOVUPS rows_ff800000<>+0(SB), Y0
+	VMOVUPS rows_ff800000<>+0(SB), Y1
+	VMOVUPS rows_ff800000<>+0(SB), Y2
+	VMOVUPS rows_ff800000<>+0(SB), Y3
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x20, SI
+
+maxmany:
+	CMPQ    BX, SI
+	JG      maxmanydone
+	VMOVUPS (CX)(BX*4), Y4
+	VMAXPS  Y4, Y0, Y0
+	VMOVUPS 32(CX)(BX*4), Y4
+	VMAXPS  Y4, Y1, Y1
+	VMOVUPS 64(CX)(BX*4), Y4
+	VMAXPS  Y4, Y2, Y2
+	VMOVUPS 96(CX)(BX*4), Y4
+	VMAXPS  Y4, Y3, Y3
+	ADDQ    $0x20, BX
+	JMP     maxmany
+
+maxmanydone:
+	MOVQ DX, SI
+	SUBQ $0x08, SI
+
+maxone:
+	CMPQ    BX, SI
+	JG      maxonedone
+	VMOVUPS (CX)(BX*4), Y4
+	VMAXPS  Y4, Y0, Y0
+	ADDQ    $0x08, BX
+	JMP     maxone
+
+maxonedone:
+	MOVQ       DX, SI
+	SUBQ       BX, SI
+	JZ         maxfinish
+	LEAQ       rows_tail<>+0(SB), DI
+	SHLQ       $0x02, SI
+	SUBQ       SI, DI
+	VMOVDQU    32(DI), Y4
+	VMASKMOVPS (CX)(BX*4), Y4, Y5
+	VMOVUPS    rows_ff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y5, Y0, Y0
+
+maxfinish:
+	VMAXPS       Y2, Y0, Y0
+	VMAXPS       Y3, Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VMAXPS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      rows_42b20000<>+0(SB), Y1
+	VMOVUPS      rows_c2b00000<>+0(SB), Y2
+	VMOVUPS      rows_3fb8aa3b<>+0(SB), Y3
+	VMOVUPS      rows_3f317218<>+0(SB), Y4
+	VMOVUPS      rows_b102e308<>+0(SB), Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	SUBQ         $0x10, SI
+
+expmany:
+	CMPQ         BX, SI
+	JG           expmanydone
+	VMOVUPS      (CX)(BX*4), Y8
+	VSUBPS       Y0, Y8, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y8, Y2, Y8
+	VMULPS       Y3, Y8, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS Y4, Y9, Y8
+	VFNMADD231PS Y5, Y9, Y8
+	VMOVUPS      rows_39506967<>+0(SB), Y10
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       rows_0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y10, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y8, (AX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y8
+	VSUBPS       Y0, Y8, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y8, Y2, Y8
+	VMULPS       Y3, Y8, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS Y4, Y9, Y8
+	VFNMADD231PS Y5, Y9, Y8
+	VMOVUPS      rows_39506967<>+0(SB), Y10
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       rows_0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y10, Y8
+	VADDPS       Y8, Y7, Y7
+	VMOVUPS      Y8, 32(AX)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          expmany
+
+expmanydone:
+	MOVQ DX, SI
+	SUBQ $0x08, SI
+
+expone:
+	CMPQ         BX, SI
+	JG           exponedone
+	VMOVUPS      (CX)(BX*4), Y8
+	VSUBPS       Y0, Y8, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y8, Y2, Y8
+	VMULPS       Y3, Y8, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS Y4, Y9, Y8
+	VFNMADD231PS Y5, Y9, Y8
+	VMOVUPS      rows_39506967<>+0(SB), Y10
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3c088908<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f000000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VFMADD213PS  rows_3f800000<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       rows_0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y10, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y8, (AX)(BX*4)
+	ADDQ         $0x08, BX
+	JMP          expone
+
+exponedone:
+	MOVQ         DX, SI
+	SUBQ         BX, SI
+	JZ           expfinish
+	LEAQ         rows_tail<>+0(SB), DI
+	SHLQ         $0x02, SI
+	SUBQ         SI, DI
+	VMOVDQU      32(DI), Y8
+	VMASKMOVPS   (CX)(BX*4), Y8, Y9
+	VSUBPS       Y0, Y9, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y9, Y2, Y9
+	VMULPS       Y3, Y9, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS Y4, Y0, Y9
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      rows_39506967<>+0(SB), Y1
+	VFMADD213PS  rows_3ab743ce<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3c088908<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3d2aa9c1<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3e2aaaaa<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3f000000<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y1
+	VFMADD213PS  rows_3f800000<>+0(SB), Y9, Y1
+	VCVTPS2DQ    Y0, Y0
+	VPADDD       rows_0000007f<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y1, Y9
+	VANDPS       Y8, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VMASKMOVPS   Y9, Y8, (AX)(BX*4)
+
+expfinish:
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0x4e, X6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0xb1, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVUPS      rows_3f800000<>+0(SB), X0
+	VDIVSS       X6, X0, X0
+	VBROADCASTSS X0, Y6
+	XORQ         CX, CX
+	MOVQ         DX, BX
+	SUBQ         $0x20, BX
+
+scalemany:
+	CMPQ    CX, BX
+	JG      scalemanydone
+	VMOVUPS (AX)(CX*4), Y0
+	VMULPS  Y6, Y0, Y0
+	VMOVUPS Y0, (AX)(CX*4)
+	VMOVUPS 32(AX)(CX*4), Y0
+	VMULPS  Y6, Y0, Y0
+	VMOVUPS Y0, 32(AX)(CX*4)
+	VMOVUPS 64(AX)(CX*4), Y0
+	VMULPS  Y6, Y0, Y0
+	VMOVUPS Y0, 64(AX)(CX*4)
+	VMOVUPS 96(AX)(CX*4), Y0
+	VMULPS  Y6, Y0, Y0
+	VMOVUPS Y0, 96(AX)(CX*4)
+	ADDQ    $0x20, CX
+	JMP     scalemany
+
+scalemanydone:
+	MOVQ DX, BX
+	SUBQ $0x08, BX
+
+scaleone:
+	CMPQ    CX, BX
+	JG      scaleonedone
+	VMOVUPS (AX)(CX*4), Y0
+	VMULPS  Y6, Y0, Y0
+	VMOVUPS Y0, (AX)(CX*4)
+	ADDQ    $0x08, CX
+	JMP     scaleone
+
+scaleonedone:
+	MOVQ       DX, BX
+	SUBQ       CX, BX
+	JZ         scalefinish
+	LEAQ       rows_tail<>+0(SB), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVDQU    32(DX), Y0
+	VMASKMOVPS (AX)(CX*4), Y0, Y1
+	VMULPS     Y6, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(CX*4)
+
+scalefinish:
+	VZEROUPPER
+	RET
+
+DATA rows_c2b00000<>+0(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+4(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+8(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+12(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+16(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+20(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+24(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+28(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+32(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+36(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+40(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+44(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+48(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+52(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+56(SB)/4, $0xc2b00000
+DATA rows_c2b00000<>+60(SB)/4, $0xc2b00000
+GLOBL rows_c2b00000<>(SB), RODATA|NOPTR, $64
+
+DATA rows_0000007f<>+0(SB)/4, $0x0000007f
+DATA rows_0000007f<>+4(SB)/4, $0x0000007f
+DATA rows_0000007f<>+8(SB)/4, $0x0000007f
+DATA rows_0000007f<>+12(SB)/4, $0x0000007f
+DATA rows_0000007f<>+16(SB)/4, $0x0000007f
+DATA rows_0000007f<>+20(SB)/4, $0x0000007f
+DATA rows_0000007f<>+24(SB)/4, $0x0000007f
+DATA rows_0000007f<>+28(SB)/4, $0x0000007f
+DATA rows_0000007f<>+32(SB)/4, $0x0000007f
+DATA rows_0000007f<>+36(SB)/4, $0x0000007f
+DATA rows_0000007f<>+40(SB)/4, $0x0000007f
+DATA rows_0000007f<>+44(SB)/4, $0x0000007f
+DATA rows_0000007f<>+48(SB)/4, $0x0000007f
+DATA rows_0000007f<>+52(SB)/4, $0x0000007f
+DATA rows_0000007f<>+56(SB)/4, $0x0000007f
+DATA rows_0000007f<>+60(SB)/4, $0x0000007f
+GLOBL rows_0000007f<>(SB), RODATA|NOPTR, $64
+
 // func expSumAVX2(dst []float32, src []float32, scale float32, max float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
@@ -1473,42 +1760,6 @@ finish:
 	MOVSS        X11, ret+56(FP)
 	VZEROUPPER
 	RET
-
-DATA rows_c2b00000<>+0(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+4(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+8(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+12(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+16(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+20(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+24(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+28(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+32(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+36(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+40(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+44(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+48(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+52(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+56(SB)/4, $0xc2b00000
-DATA rows_c2b00000<>+60(SB)/4, $0xc2b00000
-GLOBL rows_c2b00000<>(SB), RODATA|NOPTR, $64
-
-DATA rows_0000007f<>+0(SB)/4, $0x0000007f
-DATA rows_0000007f<>+4(SB)/4, $0x0000007f
-DATA rows_0000007f<>+8(SB)/4, $0x0000007f
-DATA rows_0000007f<>+12(SB)/4, $0x0000007f
-DATA rows_0000007f<>+16(SB)/4, $0x0000007f
-DATA rows_0000007f<>+20(SB)/4, $0x0000007f
-DATA rows_0000007f<>+24(SB)/4, $0x0000007f
-DATA rows_0000007f<>+28(SB)/4, $0x0000007f
-DATA rows_0000007f<>+32(SB)/4, $0x0000007f
-DATA rows_0000007f<>+36(SB)/4, $0x0000007f
-DATA rows_0000007f<>+40(SB)/4, $0x0000007f
-DATA rows_0000007f<>+44(SB)/4, $0x0000007f
-DATA rows_0000007f<>+48(SB)/4, $0x0000007f
-DATA rows_0000007f<>+52(SB)/4, $0x0000007f
-DATA rows_0000007f<>+56(SB)/4, $0x0000007f
-DATA rows_0000007f<>+60(SB)/4, $0x0000007f
-GLOBL rows_0000007f<>(SB), RODATA|NOPTR, $64
 
 // func sumExpAVX2(x []float32, max float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -4219,16 +4470,15 @@ finish:
 // func maxAVX512(x []float32) float32
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·maxAVX512(SB), NOSPLIT, $0-28
-	MOVQ         x_base+0(FP), AX
-	VBROADCASTSS rows_ff800000<>+0(SB), Z0
-	VBROADCASTSS rows_ff800000<>+0(SB), Z1
-	VBROADCASTSS rows_ff800000<>+0(SB), Z2
-	VBROADCASTSS rows_ff800000<>+0(SB), Z3
-	VMOVAPS      Z0, Z4
-	MOVQ         x_len+8(FP), CX
-	XORQ         DX, DX
-	MOVQ         CX, BX
-	SUBQ         $0x40, BX
+	MOVQ    x_base+0(FP), AX
+	MOVQ    x_len+8(FP), CX
+	VMOVUPS rows_ff800000<>+0(SB), Z0
+	VMOVUPS rows_ff800000<>+0(SB), Z1
+	VMOVUPS rows_ff800000<>+0(SB), Z2
+	VMOVUPS rows_ff800000<>+0(SB), Z3
+	XORQ    DX, DX
+	MOVQ    CX, BX
+	SUBQ    $0x40, BX
 
 many:
 	CMPQ    DX, BX
@@ -4479,6 +4729,251 @@ onedone:
 	VMOVUPD     Z0, K1, (AX)(BX*8)
 
 finish:
+	VZEROUPPER
+	RET
+
+// func softmaxAVX512(y []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	VMOVUPS rows_ff800000<>+0(SB), Z0
+	VMOVUPS rows_ff800000<>+0(SB), Z1
+	VMOVUPS rows_ff800000<>+0(SB), Z2
+	VMOVUPS rows_ff800000<>+0(SB), Z3
+	XORQ    BX, BX
+	MOVQ    DX, SI
+	SUBQ    $0x40, SI
+
+maxmany:
+	CMPQ    BX, SI
+	JG      maxmanydone
+	VMOVUPS (CX)(BX*4), Z4
+	VMAXPS  Z4, Z0, Z0
+	VMOVUPS 64(CX)(BX*4), Z4
+	VMAXPS  Z4, Z1, Z1
+	VMOVUPS 128(CX)(BX*4), Z4
+	VMAXPS  Z4, Z2, Z2
+	VMOVUPS 192(CX)(BX*4), Z4
+	VMAXPS  Z4, Z3, Z3
+	ADDQ    $0x40, BX
+	JMP     maxmany
+
+maxmanydone:
+	MOVQ DX, SI
+	SUBQ $0x10, SI
+
+maxone:
+	CMPQ    BX, SI
+	JG      maxonedone
+	VMOVUPS (CX)(BX*4), Z4
+	VMAXPS  Z4, Z0, Z0
+	ADDQ    $0x10, BX
+	JMP     maxone
+
+maxonedone:
+	MOVQ      DX, SI
+	SUBQ      BX, SI
+	JZ        maxfinish
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(BX*4), K1, Z4
+	VMAXPS    Z4, Z0, K1, Z0
+
+maxfinish:
+	VMAXPS        Z2, Z0, Z0
+	VMAXPS        Z3, Z1, Z1
+	VMAXPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VMAXPS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVUPS       rows_42b20000<>+0(SB), Z1
+	VMOVUPS       rows_c2d00000<>+0(SB), Z2
+	VMOVUPS       rows_3fb8aa3b<>+0(SB), Z3
+	VMOVUPS       rows_3f317218<>+0(SB), Z4
+	VMOVUPS       rows_b102e308<>+0(SB), Z7
+	VMOVUPS       rows_39506967<>+0(SB), Z8
+	VMOVUPS       rows_3ab743ce<>+0(SB), Z9
+	VMOVUPS       rows_3c088908<>+0(SB), Z10
+	VMOVUPS       rows_3d2aa9c1<>+0(SB), Z11
+	VMOVUPS       rows_3e2aaaaa<>+0(SB), Z12
+	VMOVUPS       rows_3f000000<>+0(SB), Z13
+	VMOVUPS       rows_3f800000<>+0(SB), Z14
+	VPXORD        Z5, Z5, Z5
+	VPXORD        Z6, Z6, Z6
+	XORQ          BX, BX
+	MOVQ          DX, SI
+	SUBQ          $0x20, SI
+
+expmany:
+	CMPQ         BX, SI
+	JG           expmanydone
+	VMOVUPS      (CX)(BX*4), Z15
+	VSUBPS       Z0, Z15, Z15
+	VMINPS       Z15, Z1, Z15
+	VMAXPS       Z15, Z2, Z15
+	VMULPS       Z3, Z15, Z16
+	VRNDSCALEPS  $0x08, Z16, Z16
+	VFNMADD231PS Z4, Z16, Z15
+	VFNMADD231PS Z7, Z16, Z15
+	VMOVUPS      Z8, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z13, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VSCALEFPS    Z16, Z17, Z15
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z15, (AX)(BX*4)
+	VMOVUPS      64(CX)(BX*4), Z15
+	VSUBPS       Z0, Z15, Z15
+	VMINPS       Z15, Z1, Z15
+	VMAXPS       Z15, Z2, Z15
+	VMULPS       Z3, Z15, Z16
+	VRNDSCALEPS  $0x08, Z16, Z16
+	VFNMADD231PS Z4, Z16, Z15
+	VFNMADD231PS Z7, Z16, Z15
+	VMOVUPS      Z8, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z13, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VSCALEFPS    Z16, Z17, Z15
+	VADDPS       Z15, Z6, Z6
+	VMOVUPS      Z15, 64(AX)(BX*4)
+	ADDQ         $0x20, BX
+	JMP          expmany
+
+expmanydone:
+	MOVQ DX, SI
+	SUBQ $0x10, SI
+
+expone:
+	CMPQ         BX, SI
+	JG           exponedone
+	VMOVUPS      (CX)(BX*4), Z15
+	VSUBPS       Z0, Z15, Z15
+	VMINPS       Z15, Z1, Z15
+	VMAXPS       Z15, Z2, Z15
+	VMULPS       Z3, Z15, Z16
+	VRNDSCALEPS  $0x08, Z16, Z16
+	VFNMADD231PS Z4, Z16, Z15
+	VFNMADD231PS Z7, Z16, Z15
+	VMOVUPS      Z8, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z13, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VFMADD213PS  Z14, Z15, Z17
+	VSCALEFPS    Z16, Z17, Z15
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z15, (AX)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          expone
+
+exponedone:
+	MOVQ         DX, SI
+	SUBQ         BX, SI
+	JZ           expfinish
+	MOVL         $0xffffffff, DI
+	BZHIL        SI, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(BX*4), K1, Z15
+	VSUBPS       Z0, Z15, Z15
+	VMINPS       Z15, Z1, Z15
+	VMAXPS       Z15, Z2, Z15
+	VMULPS       Z3, Z15, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS Z4, Z0, Z15
+	VFNMADD231PS Z7, Z0, Z15
+	VMOVUPS      Z8, Z1
+	VFMADD213PS  Z9, Z15, Z1
+	VFMADD213PS  Z10, Z15, Z1
+	VFMADD213PS  Z11, Z15, Z1
+	VFMADD213PS  Z12, Z15, Z1
+	VFMADD213PS  Z13, Z15, Z1
+	VFMADD213PS  Z14, Z15, Z1
+	VFMADD213PS  Z14, Z15, Z1
+	VSCALEFPS    Z0, Z1, Z15
+	VMOVAPS.Z    Z15, K1, Z15
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z15, K1, (AX)(BX*4)
+
+expfinish:
+	VADDPS        Z6, Z5, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VPERMILPS     $0x4e, X5, X0
+	VADDPS        X0, X5, X5
+	VPERMILPS     $0xb1, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVUPS       rows_3f800000<>+0(SB), X0
+	VDIVSS        X5, X0, X0
+	VBROADCASTSS  X0, Z5
+	XORQ          CX, CX
+	MOVQ          DX, BX
+	SUBQ          $0x40, BX
+
+scalemany:
+	CMPQ    CX, BX
+	JG      scalemanydone
+	VMOVUPS (AX)(CX*4), Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS Z0, (AX)(CX*4)
+	VMOVUPS 64(AX)(CX*4), Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS Z0, 64(AX)(CX*4)
+	VMOVUPS 128(AX)(CX*4), Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS Z0, 128(AX)(CX*4)
+	VMOVUPS 192(AX)(CX*4), Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS Z0, 192(AX)(CX*4)
+	ADDQ    $0x40, CX
+	JMP     scalemany
+
+scalemanydone:
+	MOVQ DX, BX
+	SUBQ $0x10, BX
+
+scaleone:
+	CMPQ    CX, BX
+	JG      scaleonedone
+	VMOVUPS (AX)(CX*4), Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS Z0, (AX)(CX*4)
+	ADDQ    $0x10, CX
+	JMP     scaleone
+
+scaleonedone:
+	MOVQ      DX, BX
+	SUBQ      CX, BX
+	JZ        scalefinish
+	MOVL      $0xffffffff, DX
+	BZHIL     BX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX)(CX*4), K1, Z0
+	VMULPS    Z5, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(CX*4)
+
+scalefinish:
 	VZEROUPPER
 	RET
 

@@ -47,6 +47,9 @@ func colSumAVX2(dst []float32, x []float32, rows int)
 func accumulateAVX2(sum []float64, x []float32)
 
 //go:noescape
+func softmaxAVX2(y []float32, x []float32)
+
+//go:noescape
 func expSumAVX2(dst []float32, src []float32, scale float32, max float32) float32
 
 //go:noescape
@@ -129,6 +132,9 @@ func colSumAVX512(dst []float32, x []float32, rows int)
 
 //go:noescape
 func accumulateAVX512(sum []float64, x []float32)
+
+//go:noescape
+func softmaxAVX512(y []float32, x []float32)
 
 //go:noescape
 func expSumAVX512(dst []float32, src []float32, scale float32, max float32) float32

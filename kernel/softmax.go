@@ -30,6 +30,10 @@ func softmaxItem(s *sweep, i int) {
 	n := s.cols
 	for r := lo; r < hi; r++ {
 		x, y := s.a[r*n:(r+1)*n], s.y[r*n:(r+1)*n]
+		if n <= expSumLen {
+			softmaxRow(y, x)
+			continue
+		}
 		scaleRow(y, y, float32(1/expSum(y, x, maxRow(x))))
 	}
 }

@@ -537,28 +537,7 @@ func reductions() {
 
 	function("max", "func(x []float32) float32")
 	x = ptr("x")
-	acc = make([]reg.VecVirtual, 4)
-	for i := range acc {
-		acc[i] = vec()
-		VBROADCASTSS(bits32(math.Float32bits(float32(math.Inf(-1)))), acc[i])
-	}
-	least := vec()
-	VMOVAPS(acc[0], least)
-	loop(length("x"), width, 4, func(at at) {
-		v := at.load(x)
-		switch {
-		case at.mask == nil:
-			VMAXPS(v, acc[at.u], acc[at.u])
-		case avx512():
-			VMAXPS(v, acc[at.u], at.mask, acc[at.u])
-		default:
-			VBLENDVPS(at.mask, v, least, v)
-			VMAXPS(v, acc[at.u], acc[at.u])
-		}
-	})
-	s = fold(acc, maxps)
-	across(s, maxps)
-	result(s, 0)
+	result(largest(x, length("x")), 0)
 	end()
 
 	// Rows are taken four at a time, so that dst is read and written a quarter as
@@ -595,6 +574,32 @@ func reductions() {
 		}
 	})
 	end()
+}
+
+// largest gives the largest of n elements in the lowest lane.
+func largest(x, n reg.Register) reg.VecVirtual {
+	acc := make([]reg.VecVirtual, 4)
+	for i := range acc {
+		acc[i] = vec()
+		VMOVUPS(bits32(math.Float32bits(float32(math.Inf(-1)))), acc[i])
+	}
+	loop(n, width, 4, func(at at) {
+		v := at.load(x)
+		switch {
+		case at.mask == nil:
+			VMAXPS(v, acc[at.u], acc[at.u])
+		case avx512():
+			VMAXPS(v, acc[at.u], at.mask, acc[at.u])
+		default:
+			least := vec()
+			VMOVUPS(bits32(math.Float32bits(float32(math.Inf(-1)))), least)
+			VBLENDVPS(at.mask, v, least, v)
+			VMAXPS(v, acc[at.u], acc[at.u])
+		}
+	})
+	m := fold(acc, maxps)
+	across(m, maxps)
+	return m
 }
 
 func dot() {
@@ -643,6 +648,37 @@ func colSum(n, dst, x, rows, stride reg.Register) {
 }
 
 func softmax() {
+	function("softmax", "func(y, x []float32)")
+	y, x, n := ptr("y"), ptr("x"), length("y")
+	labels = "max"
+	top := largest(x, n)
+	VBROADCASTSS(top.AsX(), top)
+	kept := newConsts(5, 20).forExpFlush()
+	sums := accumulators(2)
+	labels = "exp"
+	loop(n, width, 2, func(at at) {
+		v := at.load(x)
+		VSUBPS(top, v, v)
+		kept.expFlush(v)
+		at.drop(v)
+		VADDPS(v, sums[at.u], sums[at.u])
+		at.store(v, y)
+	})
+	sum := fold(sums, addps)
+	across(sum, addps)
+	one := XMM()
+	VMOVUPS(bits32(0x3f800000), one)
+	VDIVSS(sum.AsX(), one, one)
+	VBROADCASTSS(one, sum)
+	labels = "scale"
+	loop(n, width, 4, func(at at) {
+		v := at.load(y)
+		VMULPS(sum, v, v)
+		at.store(v, y)
+	})
+	labels = ""
+	end()
+
 	function("expSum", "func(dst, src []float32, scale, max float32) float32")
 	dst, src := ptr("dst"), ptr("src")
 	scale, max := scalar("scale"), scalar("max")
@@ -662,7 +698,7 @@ func softmax() {
 	end()
 
 	function("sumExp", "func(x []float32, max float32) float32")
-	x := ptr("x")
+	x = ptr("x")
 	max = scalar("max")
 	k = newConsts(9, 24).forExpFlush()
 	acc = accumulators(2)
