@@ -1,6 +1,8 @@
 package scenes
 
 import (
+	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -75,6 +77,27 @@ func TestCaptions(t *testing.T) {
 				t.Errorf("%q belongs to %s and %s", c, other, f.Name)
 			}
 			owner[strings.ToLower(c)] = f.Name
+		}
+	}
+}
+
+// TestDocs holds the table of docs/scenes.md to the families.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/scenes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Families() {
+		use := "trained"
+		if f.HeldOut {
+			use = "held out"
+		}
+		row := fmt.Sprintf("| %d | `%s` | %s | %s | %s | ", f.ID, f.Name, f.Group, use, f.Predicate)
+		_, miss, ok := strings.Cut(string(text), row)
+		if !ok {
+			t.Errorf("docs/scenes.md lacks %q", row)
+		} else if none := strings.HasPrefix(miss, "–"); none == f.Breakable() {
+			t.Errorf("docs/scenes.md: %s: near miss %v, breakable %v", f.Name, !none, f.Breakable())
 		}
 	}
 }
