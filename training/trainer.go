@@ -225,13 +225,14 @@ func (t *trainer) update(batch *dataloader.Batch) (Row, error) {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return Row{}, t.nonFinite(fmt.Errorf("the loss is %v", value))
 	}
-	for i := range passes {
-		if passes > 1 { // the activations of this micro-batch were overwritten by the next one's
+	for i := passes - 1; i >= 0; i-- {
+		last := i == passes-1
+		if !last { // its activations were overwritten by the next one's
 			if err := t.forward(batch, i); err != nil {
 				return Row{}, err
 			}
 		}
-		if err := t.backward(i); err != nil {
+		if err := t.backward(i, !last); err != nil {
 			return Row{}, err
 		}
 	}
@@ -308,14 +309,14 @@ func (t *trainer) forward(batch *dataloader.Batch, i int) error {
 	return nil
 }
 
-// backward adds the gradients of micro-batch i to those of the micro-batches before.
-func (t *trainer) backward(i int) error {
+// backward writes the gradients of micro-batch i, which was forwarded last, or adds them to those of others.
+func (t *trainer) backward(i int, add bool) error {
 	n := t.config.MicroBatch * t.config.Model.EmbedDim
 	for _, side := range []struct {
 		tower    *tower
 		upstream []float32
 	}{{t.vision, t.loss.GradImg}, {t.text, t.loss.GradTxt}} {
-		side.tower.program.SetAccumulate(i > 0)
+		side.tower.program.SetAccumulate(add)
 		if err := side.tower.program.Backward(side.upstream[i*n : (i+1)*n]); err != nil {
 			return fmt.Errorf("training: %w", err)
 		}
