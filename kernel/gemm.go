@@ -38,6 +38,8 @@ const (
 	gemmMC       = 192     // most rows of A in a block, which stays in the level-2 cache
 	gemmPackedB  = 1 << 22 // most values of B that are packed at once
 	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
+	gemmPackRows = 128     // rows of B that an item packs
+	gemmRows     = 16      // rows that are packed together, so that each is read in order
 	gemmItems    = 8       // blocks wanted, so that several threads have work
 	gemmSplitK   = 1024    // least products of a piece when the sum itself is cut
 	gemmPieces   = 16      // most pieces of a sum
@@ -49,8 +51,8 @@ var (
 	gemmWorks freelist[gemmWork]
 )
 
-// gemmJob is one matrix product. Its items are, by phase, the panels of B to pack,
-// the blocks of C, the pieces of the sum, or the rows of C to add pieces to.
+// gemmJob is one matrix product. Its items are, by phase, the panels or rows of B to
+// pack, the blocks of C, the pieces of the sum, or the rows of C to add pieces to.
 type gemmJob struct {
 	transA, transB bool
 	m, n, k        int
@@ -157,7 +159,11 @@ func (g *gemmJob) run(p *Pool) {
 			if g.packB {
 				g.packed = room(g.packed, g.panels*u.nr*(g.k1-g.k0))
 				g.phase = gemmPack
-				p.run(g.panels, g)
+				if g.transB {
+					p.run(g.panels, g)
+				} else {
+					p.run(ceilDiv(g.k1-g.k0, gemmPackRows), g)
+				}
 			}
 			g.nBlock = ceilDiv(g.panels, min(g.panels, ceilDiv(gemmItems, g.mBlocks)))
 			g.phase = gemmBlocks
@@ -189,8 +195,17 @@ func (g *gemmJob) item(i int) {
 	w := gemmWorks.get()
 	switch g.phase {
 	case gemmPack:
-		start, width := g.micro.panelAt(g.j1-g.j0, i)
-		g.packPanel(g.packed[i*g.micro.nr*(g.k1-g.k0):], g.j0+start, width, g.k0, g.k1)
+		if g.transB {
+			g.packPanelOf(i, g.k0, g.k1)
+			break
+		}
+		// A few rows at a time, all along, as they lie in memory.
+		last := min(g.k1, g.k0+(i+1)*gemmPackRows)
+		for q := g.k0 + i*gemmPackRows; q < last; q += gemmRows {
+			for panel := range g.panels {
+				g.packPanelOf(panel, q, min(last, q+gemmRows))
+			}
+		}
 	case gemmBlocks:
 		first := i / g.mBlocks * g.nBlock
 		r0 := i % g.mBlocks * g.mBlock
@@ -200,6 +215,13 @@ func (g *gemmJob) item(i int) {
 	}
 	w.t = tile{}
 	gemmWorks.put(w)
+}
+
+// packPanelOf packs rows q0 … q1-1 of a panel of this round.
+func (g *gemmJob) packPanelOf(panel, q0, q1 int) {
+	nr := g.micro.nr
+	start, width := g.micro.panelAt(g.j1-g.j0, panel)
+	g.packPanel(g.packed[(panel*(g.k1-g.k0)+q0-g.k0)*nr:], g.j0+start, width, q0, q1)
 }
 
 // packPanel writes columns j … j+width-1 of rows q0 … q1-1 of op(B) to dst, rows of
@@ -223,8 +245,10 @@ func (g *gemmJob) packRows(dst []float32, r0, r1, q0, q1 int) {
 		}
 		return
 	}
-	for r := r0; r < r1; r += mr {
-		g.micro.packCopy(min(mr, r1-r), kc, g.a[q0*g.lda+r:], g.lda, dst[(r-r0)*kc:], mr)
+	for q := q0; q < q1; q += gemmRows {
+		for r := r0; r < r1; r += mr {
+			g.micro.packCopy(min(mr, r1-r), min(gemmRows, q1-q), g.a[q*g.lda+r:], g.lda, dst[(r-r0)*kc+(q-q0)*mr:], mr)
+		}
 	}
 }
 
