@@ -136,7 +136,7 @@ func (g *gemmJob) run(p *Pool) {
 		g.packA = panels > 16 || g.lda%256 == 0 && panels > 1
 	}
 	g.packB = g.transB || g.m > 6*u.mr
-	if pieces := min(gemmPieces, g.k/gemmSplitK); tiles*panels < gemmFewTiles && pieces > 1 {
+	if pieces := min(gemmPieces, g.k/gemmSplitK); g.m <= 2*gemmMC && tiles*panels < gemmFewTiles && pieces > 1 {
 		g.runPieces(p, pieces)
 		return
 	}
