@@ -11,7 +11,7 @@
 //
 //   - train: seen relations, training attributes, training captions;
 //   - val: the same kind, other profiles, for choosing a checkpoint;
-//   - test: one gallery of all relations, eight of which no other split shows; the (shape, colour) pairs that lead its
+//   - test: one gallery of all relations, eight of which are never trained; the (shape, colour) pairs that lead its
 //     profiles never lead in train or val, and its captions are paraphrases that training never saw;
 //   - near_miss: pictures of test once more, drawn from the same random numbers, with the relation's predicate taken
 //     away and everything else kept.

@@ -7,7 +7,7 @@ import (
 
 var colorNames = []string{"red", "orange", "yellow", "lime", "green", "teal", "sky", "blue", "purple", "pink", "brown", "white", "black"}
 
-var colorRGB = []RGB{
+var colorRGB = []rgbColor{
 	{.88, .14, .14}, {.96, .53, .08}, {.97, .88, .18}, {.58, .85, .15}, {.10, .55, .18}, {.05, .62, .60}, {.35, .74, .97},
 	{.15, .25, .85}, {.55, .18, .75}, {.97, .45, .72}, {.48, .28, .12}, {.97, .97, .97}, {.06, .06, .08},
 }
@@ -39,15 +39,15 @@ const (
 // profile is everything about a picture that is not its relation. Attribute twins share one.
 type profile struct {
 	color      [4]int // indices into colorNames, all different
-	rgb        [4]RGB
+	rgb        [4]rgbColor
 	shape      [4]int // all different
 	texture    [2]int
 	oddColor   int // a slot whose colour is far from slot 0's
 	oddShape   int // a slot whose silhouette is unlike slot 0's
 	aspect     float64
 	stretch    [2]float64 // aspect^¼ and aspect^-¾: long objects get thin, so that neighbours stay apart
-	ground     RGB        // background
-	second     RGB        // the colour that the background's style mixes in
+	ground     rgbColor   // background
+	second     rgbColor   // the colour that the background's style mixes in
 	groundName string
 	style      int
 	phase      float64
@@ -58,7 +58,7 @@ type profile struct {
 }
 
 // lab converts a display colour to CIE L*a*b* under D65.
-func lab(c RGB) [3]float64 {
+func lab(c rgbColor) [3]float64 {
 	linear := func(v float64) float64 {
 		if v > .04045 {
 			return math.Pow((v+.055)/1.055, 2.4)

@@ -13,7 +13,7 @@ func TestDraw(t *testing.T) {
 		size := []int{16, 64, 100}[trial%3]
 		scale := float64(size) / 64
 		o := object{
-			shape: rng.IntN(shapeCount), texture: rng.IntN(textureCount), rgb: RGB{1, 1, 1}, alpha: 1,
+			shape: rng.IntN(shapeCount), texture: rng.IntN(textureCount), rgb: rgbColor{1, 1, 1}, alpha: 1,
 			x: 70 * scale * rng.Float64(), y: 70 * scale * rng.Float64(), r: (1 + 12*rng.Float64()) * scale,
 			sx: .5 + rng.Float64(), sy: .5 + rng.Float64(), rot: 7 * rng.Float64(), flip: rng.IntN(2) == 0,
 		}
@@ -95,7 +95,7 @@ func TestNoiseTable(t *testing.T) {
 func TestFill(t *testing.T) {
 	const size = 48
 	for style := range styleCount {
-		p := profile{ground: RGB{.2, .4, .6}, second: RGB{.3, .3, .3}, style: style, phase: 1.3}
+		p := profile{ground: rgbColor{.2, .4, .6}, second: rgbColor{.3, .3, .3}, style: style, phase: 1.3}
 		c := newCanvas(size)
 		c.coverage[5] = 1
 		c.fill(&p)

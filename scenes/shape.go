@@ -2,9 +2,9 @@ package scenes
 
 import "math"
 
-// RGB is a colour in display space, each channel in [0, 1]. The generator works in display space because every
+// rgbColor is a colour in display space, each channel in [0, 1]. The generator works in display space because every
 // consumer (histogram, pixel distance, encoder) reads display-space bytes.
-type RGB [3]float64
+type rgbColor [3]float64
 
 // The shapes, in the order of shapeNames.
 const (
@@ -94,7 +94,7 @@ func insideUnit(shape int, u, v float64) bool {
 // Lengths are in the scene's own unit until scene.fit maps them to pixels.
 type object struct {
 	shape, texture, color int
-	rgb                   RGB
+	rgb                   rgbColor
 	alpha                 float64 // opacity; 1 unless the relation is about fading
 	x, y, r               float64 // centre and radius
 	sx, sy                float64 // stretch of the unit shape
