@@ -38,6 +38,7 @@ const (
 	gemmMC       = 192     // most rows of A in a block, which stays in the level-2 cache
 	gemmPackedB  = 1 << 22 // most values of B that are packed at once
 	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
+	gemmLargeB   = 1 << 21 // values of B that are far from the processor
 	gemmPackRows = 128     // rows of B that an item packs
 	gemmRows     = 16      // rows that are packed together, so that each is read in order
 	gemmItems    = 8       // blocks wanted, so that several threads have work
@@ -141,9 +142,14 @@ func (g *gemmJob) run(p *Pool) {
 		return
 	}
 
+	// Blocks are made smaller for the threads' sake, but every block reads all of B.
 	g.mBlock = gemmMC
-	for g.mBlock > 3*u.mr && ceilDiv(g.m, g.mBlock) < gemmItems {
-		g.mBlock = max(3*u.mr, ceilDiv(g.mBlock/2, u.mr)*u.mr)
+	least := 3 * u.mr
+	if g.k*g.n > gemmLargeB {
+		least = 12 * u.mr
+	}
+	for g.mBlock > least && ceilDiv(g.m, g.mBlock) < gemmItems {
+		g.mBlock = max(least, ceilDiv(g.mBlock/2, u.mr)*u.mr)
 	}
 	g.mBlocks = ceilDiv(g.m, g.mBlock)
 	kRound, nRound := g.k, g.n
