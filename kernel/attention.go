@@ -71,6 +71,7 @@ func AttentionGrad(p *Pool, dqkv, do, o, lse, qkv, keyMask []float32, s Attentio
 const (
 	attentionBlock     = 1 << 16 // most scores held at once
 	attentionGradBlock = 3 << 14 // the same in the backward pass, which holds two per pair
+	attentionFetch     = 1 << 14 // most values of q, k or v that are fetched ahead
 )
 
 // attentionJob is one call; its items are the pairs of picture and head.
@@ -79,6 +80,7 @@ type attentionJob struct {
 	o, lse, qkv, keyMask []float32
 	do, dqkv             []float32 // nil in the forward pass
 	micro                *microKernel
+	ahead                int // items until a thread's next one
 }
 
 // attentionWork is the scratch memory of one item.
@@ -96,6 +98,7 @@ var (
 
 func (a *attentionJob) run(p *Pool) {
 	a.micro = microKernels.get()
+	a.ahead = p.Threads()
 	p.run(a.Batch*a.Heads, a)
 	*a = attentionJob{}
 	attentionJobs.put(a)
@@ -185,6 +188,23 @@ func (a *attentionJob) hide(row []float32, b, i int) {
 	}
 }
 
+// fetch brings what item i reads into the level-2 cache, if it is small. Its rows lie
+// too far apart for the processor to see where they go on.
+func (a *attentionJob) fetch(i int) {
+	T, d := a.Tokens, a.HeadDim
+	if i >= a.Batch*a.Heads || T*d > attentionFetch {
+		return
+	}
+	fetch, D := prefetchKernel.get(), a.Heads*d
+	row, col := i/a.Heads*T, i%a.Heads*d
+	for part := range 3 {
+		fetch(T, a.qkv[row*3*D+part*D+col:], 3*D, d)
+	}
+	if a.do != nil {
+		fetch(T, a.do[row*D+col:], D, d)
+	}
+}
+
 func (a *attentionJob) forward(w *attentionWork, b, h int) {
 	u, T, d := a.micro, a.Tokens, a.HeadDim
 	D := a.Heads * d
@@ -194,10 +214,7 @@ func (a *attentionJob) forward(w *attentionWork, b, h int) {
 	scale := float32(1 / math.Sqrt(float64(d)))
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionBlock/ld/u.mr*u.mr))
-	fetch := prefetchKernel.get()
-	fetch(T, k, 3*D, d)
-	fetch(rows, q, 3*D, d)
-	fetch(T, v, 3*D, d)
+	a.fetch(b*a.Heads + h + a.ahead)
 	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
 	w.scores = room(w.scores, rows*ld)
 	for r0 := 0; r0 < T; r0 += rows {
@@ -243,11 +260,7 @@ func (a *attentionJob) backward(w *attentionWork, b, h int) {
 	scale := float32(1 / math.Sqrt(float64(d)))
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionGradBlock/ld/u.mr*u.mr))
-	fetch := prefetchKernel.get()
-	fetch(T, k, 3*D, d)
-	fetch(T, v, 3*D, d)
-	fetch(rows, q, 3*D, d)
-	fetch(rows, do, D, d)
+	a.fetch(b*a.Heads + h + a.ahead)
 	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
 	w.vals = u.packAllT(w.vals, T, d, v, 3*D)
 	w.scores, w.dps = room(w.scores, rows*ld), room(w.dps, rows*ld)

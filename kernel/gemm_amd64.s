@@ -10283,11 +10283,11 @@ row:
 	XORQ SI, SI
 
 line:
-	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT1 (CX)(SI*1)
 	ADDQ       $0x40, SI
 	CMPQ       SI, BX
 	JLT        line
-	PREFETCHT0 (CX)(BX*1)
+	PREFETCHT1 (CX)(BX*1)
 	ADDQ       DX, CX
 	DECQ       AX
 	JNZ        row

@@ -345,7 +345,7 @@ func packCopy(width int) {
 	RET()
 }
 
-// prefetchRows fetches n rows of cols floats, ld floats apart, into the cache.
+// prefetchRows fetches n rows of cols floats, ld floats apart, into the level-2 cache.
 func prefetchRows() {
 	TEXT("prefetchRowsAVX2", NOSPLIT, "func(n int, x *float32, ld int, cols int)")
 	Pragma("noescape")
@@ -357,11 +357,11 @@ func prefetchRows() {
 	Label("row")
 	XORQ(i, i)
 	Label("line")
-	PREFETCHT0(Mem{Base: x, Index: i, Scale: 1})
+	PREFETCHT1(Mem{Base: x, Index: i, Scale: 1})
 	ADDQ(Imm(64), i)
 	CMPQ(i, cols)
 	JLT(LabelRef("line"))
-	PREFETCHT0(Mem{Base: x, Index: cols, Scale: 1})
+	PREFETCHT1(Mem{Base: x, Index: cols, Scale: 1})
 	ADDQ(ld, x)
 	DECQ(n)
 	JNZ(LabelRef("row"))
