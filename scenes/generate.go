@@ -208,7 +208,7 @@ func compose(f *Family, p *profile, size int, seed uint64, broken bool) *scene {
 	build := relations[f.Name].build
 	// Drawn once for all candidates: long objects cover less, so the choice among candidates would shun them.
 	look := rand.New(rand.NewPCG(seed, mix(streamLook)))
-	long, bare := look.IntN(3) == 0, look.IntN(3) > 0
+	long, bare := look.IntN(5) < 2, look.IntN(3) > 0
 	candidate := func(number int, broken bool) (*scene, placement) {
 		rng := rand.New(rand.NewPCG(seed, uint64(number)))
 		s := &scene{rng: rng, edit: rand.New(rand.NewPCG(seed, mix(streamEdit))), profile: p,

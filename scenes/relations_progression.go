@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// march lays copies of the leading object along a course, in a third of the scenes long ones.
+// march lays copies of the leading object along a course, in two fifths of the scenes long ones.
 func (s *scene) march(radius float64) (objects []object, at []point) {
 	n := s.profile.n
 	objects = s.copies(n, 0, radius)

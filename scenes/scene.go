@@ -77,7 +77,7 @@ func (s *scene) lengthen(objects []object) {
 	}
 }
 
-// sometimesLengthen does so in a third of the pictures. Families of copies on a course call it, so that long objects
+// sometimesLengthen does so in two fifths of the pictures. Families of copies on a course call it, so that long objects
 // on a course do not give away the family that turns them.
 func (s *scene) sometimesLengthen(objects []object) {
 	if s.long {
