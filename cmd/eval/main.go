@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"relsim/checkpoints"
+	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
 	"relsim/scenes"
@@ -64,6 +65,11 @@ func main() {
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stdout)
+	if err == nil {
+		if err = kernel.Init(); err != nil {
+			err = fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
 	if err == nil {
 		err = o.evaluate(ctx, args, stdout, stderr)
 	}

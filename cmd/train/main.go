@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
 	"relsim/training"
@@ -42,6 +43,11 @@ func main() {
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stdout)
+	if err == nil {
+		if err = kernel.Init(); err != nil {
+			err = fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
 	if err == nil {
 		err = o.train(ctx, args, stdout, stderr)
 	}
