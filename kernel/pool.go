@@ -108,7 +108,7 @@ func (p *Pool) run(n int, w items) {
 		}
 	}
 	b.help()
-	<-b.done
+	b.wait()
 	failed, failure := b.failed, b.failure
 	p.release(b)
 	if failed {
@@ -119,14 +119,45 @@ func (p *Pool) run(n int, w items) {
 func (p *Pool) worker() {
 	defer p.workers.Done()
 	for {
+		b := p.poll()
+		if b == nil {
+			select {
+			case b = <-p.queue:
+			case <-p.quit:
+				return
+			}
+		}
+		b.help()
+		p.release(b)
+	}
+}
+
+// spins is how often a goroutine looks for work, or for its end, before it sleeps: some 20 µs. The kernels of a step
+// follow on one another within microseconds, and waking a thread takes longer than most of them.
+const spins = 5000
+
+// poll looks for a batch for a while.
+func (p *Pool) poll() *batch {
+	for range spins {
 		select {
 		case b := <-p.queue:
-			b.help()
-			p.release(b)
-		case <-p.quit:
-			return
+			return b
+		default:
 		}
 	}
+	return nil
+}
+
+// wait returns when all items are done.
+func (b *batch) wait() {
+	for range spins {
+		select {
+		case <-b.done:
+			return
+		default:
+		}
+	}
+	<-b.done
 }
 
 // release gives one reference up; the last one keeps the batch for reuse.
