@@ -9,11 +9,11 @@ func (s *scene) plusMinus(low, high float64) float64 {
 	return v
 }
 
-// many is the number of elements of the larger arrangements: 5 to 8, in an eighth of the scenes 4 more, so that a
+// many is the number of elements of the larger arrangements: 5 to 8, in a sixth of the scenes 4 more, so that a
 // high count is not the mark of one family.
 func (s *scene) many() int {
 	n := max(5, s.profile.n+s.profile.n/7)
-	if s.rng.IntN(8) == 0 {
+	if s.rng.IntN(6) == 0 {
 		n += 4
 	}
 	return n

@@ -44,7 +44,7 @@ func fade(s *scene) {
 func rotate(s *scene) {
 	g, at := s.march(s.cell())
 	s.lengthen(g)
-	step := (26 + 20*s.rng.Float64()) * math.Pi / 180
+	step := (30 + 20*s.rng.Float64()) * math.Pi / 180
 	if s.rng.IntN(2) == 0 {
 		step = -step
 	}

@@ -71,7 +71,7 @@ func (s *scene) copies(n, slot int, radius float64) []object {
 
 // lengthen stretches objects to the long form that shows a turn.
 func (s *scene) lengthen(objects []object) {
-	a := math.Sqrt(math.Max(s.profile.aspect, 1.9))
+	a := math.Sqrt(math.Max(s.profile.aspect, 2.6))
 	for i := range objects {
 		objects[i].sx, objects[i].sy = .8/a, .8*a
 	}
