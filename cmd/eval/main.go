@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,8 +37,8 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   eval --checkpoint runs/scenes
   eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
 
-  --checkpoint DIR     run folder (its best checkpoint) or checkpoint folder
-  --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name
+  --checkpoint DIR     run folder (its best checkpoint), RUN/best, RUN/latest or a checkpoint folder
+  --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name, unless it is a path
   --no-twin            leave out the control on literal captions in DIR/literal-twin
   --data scenes|FILE   what to evaluate on (what the model was trained with: its test split or validation rows)
   --images DIR         folder of the pictures of --data FILE
@@ -64,14 +65,20 @@ func main() {
 
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stdout)
+	var results bytes.Buffer // written at the end, in one go: what a reader gets is whole
+	o, err := parse(args, &results)
 	if err == nil {
 		if err = kernel.Init(); err != nil {
 			err = fmt.Errorf("%w: %w", errUsage, err)
 		}
 	}
 	if err == nil {
-		err = o.evaluate(ctx, args, stdout, stderr)
+		err = o.evaluate(ctx, args, &results, stderr)
+	}
+	if (err == nil || errors.Is(err, flag.ErrHelp)) && results.Len() > 0 {
+		if _, failed := stdout.Write(results.Bytes()); failed != nil {
+			err = fmt.Errorf("standard output: %w", failed)
+		}
 	}
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
@@ -152,6 +159,13 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	if err != nil {
 		return err
 	}
+	if !o.quiet {
+		names := make([]string, len(models))
+		for i, m := range models {
+			names[i] = m.Name
+		}
+		fmt.Fprintf(stderr, "evaluate: %s on %s\n", strings.Join(names, ", "), source.Data)
+	}
 	var last time.Time
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
@@ -205,6 +219,9 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 	}
 	for _, text := range o.compare {
 		name, path, named := strings.Cut(text, "=")
+		if exists(text) { // a path may have a '=' in it
+			named = false
+		}
 		if !named {
 			path = text
 		}
@@ -247,10 +264,25 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 	return models, *source, nil
 }
 
-// runFolder returns the run that a checkpoint folder belongs to, or the path itself if it is a run.
+// runFolder returns the run that a model belongs to, whichever way the path names it: the run folder, its checkpoints
+// folder, a checkpoint, RUN/best or RUN/latest. A lone checkpoint is its own.
 func runFolder(path string) string {
-	if filepath.Base(filepath.Dir(filepath.Clean(path))) == "checkpoints" {
-		return filepath.Dir(filepath.Dir(filepath.Clean(path)))
+	dir, err := checkpoints.Resolve(path)
+	if err != nil {
+		return path
 	}
-	return path
+	absolute, err := filepath.Abs(dir)
+	if err != nil || filepath.Base(filepath.Dir(absolute)) != "checkpoints" {
+		return path
+	}
+	return filepath.Join(dir, "..", "..")
+}
+
+// exists reports whether a path names a file, a folder, or a checkpoint as RUN/best does.
+func exists(path string) bool {
+	if _, err := os.Stat(path); err == nil {
+		return true
+	}
+	_, err := checkpoints.Resolve(path)
+	return err == nil
 }
