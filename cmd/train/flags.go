@@ -36,6 +36,7 @@ type options struct {
 	positives  string
 	tau        float64
 	learnTau   bool
+	flip, turn bool
 	epochs     float64
 	steps      int
 	batch      int
@@ -65,6 +66,9 @@ type options struct {
 // defaultEpochs is the budget of the demo in passes over its data.
 const defaultEpochs = 6.25
 
+// maxSteps bounds the steps that --epochs stands for.
+const maxSteps = 1e9
+
 const usageText = `train: train a model of relational visual similarity, evaluate it, write a report
 
   train --data scenes --out runs/scenes
@@ -91,6 +95,9 @@ Model and loss
                          auto: relation where every row names one, else caption (auto)
   --temperature T        of the logits (0.07)
   --learn-temperature    learn it
+  --flip                 augment by left-right flips (true; --flip=false: none)
+  --turn                 augment by quarter turns, save where a row says that gravity matters (true for scenes, false for
+                         a file of rows: captions such as "stacked" and "falling" are not true of a turned picture)
 
 Optimisation
   --epochs N             passes over the data, fractions too (%v)
@@ -114,7 +121,7 @@ Run
   --no-twin              scenes: do not train the control on literal captions
   --no-report            train only
   --config FILE          JSON object of these names; flags win over it
-  --json                 print the evaluation as one JSON object
+  --json                 print the evaluation as one JSON object; with --no-report, where the checkpoints are
   --quiet                no progress
 
 One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted (a checkpoint is saved; the same command resumes).
@@ -145,6 +152,8 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.positives, "positives", string(d.Loss.Positives), "")
 	fs.Float64Var(&o.tau, "temperature", 0.07, "")
 	fs.BoolVar(&o.learnTau, "learn-temperature", false, "")
+	fs.BoolVar(&o.flip, "flip", d.Flip, "")
+	fs.BoolVar(&o.turn, "turn", d.Turn, "")
 	fs.Float64Var(&o.epochs, "epochs", defaultEpochs, "")
 	fs.IntVar(&o.steps, "steps", 0, "")
 	fs.IntVar(&o.batch, "batch", d.Batch, "")
@@ -187,6 +196,9 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	if o.data == "" {
 		return nil, fmt.Errorf("%w: --data is missing: scenes, or a file of rows", errUsage)
 	}
+	if !given["turn"] && o.data != training.ScenesName { // rows need not say where gravity matters
+		o.turn = false
+	}
 	for _, f := range []struct {
 		name  string
 		value int
@@ -212,6 +224,9 @@ func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 	var values map[string]any
 	if err := decoder.Decode(&values); err != nil {
 		return fmt.Errorf("%w: --config: %s: %w", errUsage, path, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: --config: %s: text after the JSON object", errUsage, path)
 	}
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -263,7 +278,7 @@ func (o *options) source() (training.Source, error) {
 	return s.Absolute()
 }
 
-// training returns the configuration of a run over n pictures.
+// training returns the configuration of a run over n pictures; 0: as many as it takes, where they are not known yet.
 func (o *options) training(n int) (training.Config, error) {
 	c := training.Default()
 	model, err := nn.Preset(o.model)
@@ -285,10 +300,18 @@ func (o *options) training(n int) (training.Config, error) {
 	}
 	c.Steps = o.steps
 	if c.Steps == 0 && o.batch > 0 {
-		c.Steps = max(1, int(math.Round(o.epochs*float64(n)/float64(o.batch))))
+		steps := math.Round(o.epochs * float64(max(n, 1)) / float64(o.batch))
+		switch {
+		case steps > maxSteps:
+			return c, fmt.Errorf("%w: --epochs is %v: %.3g steps, want at most %.0e", errUsage, o.epochs, steps, maxSteps)
+		case n == 0:
+			steps = maxSteps
+		}
+		c.Steps = max(1, int(steps))
 	}
 	c.LearningRate, c.Warmup, c.Average, c.Seed = o.lr, o.warmup, o.average, o.seed
 	c.Optimizer.WeightDecay = o.decay
+	c.Flip, c.Turn = o.flip, o.turn
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("%w: %w", errUsage, err)
 	}

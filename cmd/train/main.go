@@ -14,13 +14,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -42,14 +42,20 @@ func main() {
 
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stdout)
+	var results bytes.Buffer // written at the end, in one go: what a reader gets is whole
+	o, err := parse(args, &results)
 	if err == nil {
 		if err = kernel.Init(); err != nil {
 			err = fmt.Errorf("%w: %w", errUsage, err)
 		}
 	}
 	if err == nil {
-		err = o.train(ctx, args, stdout, stderr)
+		err = o.train(ctx, args, &results, stderr)
+	}
+	if (err == nil || errors.Is(err, flag.ErrHelp)) && results.Len() > 0 {
+		if _, failed := stdout.Write(results.Bytes()); failed != nil {
+			err = fmt.Errorf("standard output: %w", failed)
+		}
 	}
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
@@ -84,10 +90,11 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	if _, err := o.training(math.MaxInt32); err != nil { // flags first: data may take a while
+	if _, err := o.training(0); err != nil { // flags first: data may take a while
 		return err
 	}
 	show := newProgress(stderr, o.quiet)
+	defer show.clear()
 	show.note("data: %s", o.data)
 	data, err := training.OpenData(ctx, source)
 	if err != nil {
@@ -103,6 +110,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	reportSkipped(stderr, "train", summary.Skipped, o.out)
 	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.out}}
 	if config.Captions == training.Literal {
 		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.out}
@@ -110,12 +118,22 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		twin := config
 		twin.Captions = training.Literal
 		run.Out = filepath.Join(o.out, training.LiteralTwin)
-		if _, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin)); err != nil {
+		if run.Resume == training.ResumeMust { // the run is there; its control may not have begun
+			run.Resume = training.ResumeAuto
+		}
+		control, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin))
+		if err != nil {
 			return err
 		}
+		reportSkipped(stderr, training.LiteralTwin, control.Skipped, run.Out)
 		models = append(models, training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: run.Out})
 	}
 	if o.noReport {
+		if o.json {
+			return writeJSON(stdout, outcome{
+				summary.Checkpoint, summary.Best, summary.Steps, summary.Seen, summary.Skipped, summary.Seconds,
+			})
+		}
 		fmt.Fprintf(stdout, "%s\n", summary.Checkpoint)
 		return nil
 	}
@@ -131,11 +149,33 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		return err
 	}
 	if o.json {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetIndent("", " ")
-		return encoder.Encode(evaluation.Result)
+		return writeJSON(stdout, evaluation.Result)
 	}
 	fmt.Fprint(stdout, evaluation.Table())
 	fmt.Fprintf(stdout, "\n%s after %s\n", filepath.Join(folder, "index.html"), time.Since(began).Round(time.Second))
 	return nil
+}
+
+// outcome is what --json prints of a run that is not evaluated.
+type outcome struct {
+	Checkpoint string  `json:"checkpoint"` // folder of the last one
+	Best       string  `json:"best"`       // folder of the best one by validation
+	Steps      int     `json:"steps"`
+	Seen       int     `json:"seen"`    // pictures
+	Skipped    int     `json:"skipped"` // pictures that could not be read
+	Seconds    float64 `json:"seconds"`
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", " ")
+	return encoder.Encode(value)
+}
+
+// reportSkipped says how many pictures a run could not read. It is no progress: --quiet does not silence it.
+func reportSkipped(stderr io.Writer, name string, n int, out string) {
+	if n > 0 {
+		fmt.Fprintf(stderr, "%s: %d pictures could not be read and were skipped; they are listed in %s\n",
+			name, n, filepath.Join(out, training.SkippedFile))
+	}
 }

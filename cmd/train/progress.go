@@ -66,6 +66,14 @@ func (p *progress) finish() {
 	}
 }
 
+// clear takes the bar of work that did not end off the terminal, so that the error has its line to itself.
+func (p *progress) clear() {
+	if p.bar != nil {
+		p.bar.Clear()
+		p.bar = nil
+	}
+}
+
 // observer shows a training run.
 func (p *progress) observer(name string) training.Observer {
 	var steps, done int
@@ -94,7 +102,12 @@ func (p *progress) observer(name string) training.Observer {
 			}
 		},
 		Eval: func(row training.Row) {
-			p.note("%s: step %d: validation recall@1 %.3f", name, row.Step, row.Validation["recall@1"])
+			for _, key := range []string{"recall@1", "image_to_caption.recall@1"} { // what the best checkpoint is chosen by
+				if value, ok := row.Validation[key]; ok {
+					p.note("%s: step %d: validation %s %.3f", name, row.Step, key, value)
+					return
+				}
+			}
 		},
 		Notice: p.note,
 	}
