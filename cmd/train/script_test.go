@@ -37,8 +37,8 @@ func TestScripts(t *testing.T) {
 			"send":   send,
 		},
 		Setup: func(env *testscript.Env) error {
-			// A step to be killed at, of those that a script saves: every 5th, early in the run.
-			env.Setenv("STEP", fmt.Sprintf("step-%08d", 5*(1+rand.IntN(12))))
+			// A step to be killed at, of those that a script saves: every 10th, early in the run.
+			env.Setenv("STEP", fmt.Sprintf("step-%08d", 10*(1+rand.IntN(6))))
 			return nil
 		},
 	})
