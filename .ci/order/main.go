@@ -1,17 +1,27 @@
 // Command order reads the JSON of `eval --json` and fails unless the methods come in the order that the benchmark is
 // about: the model above its literal twin, every measure of appearance and chance, in recall@1 and in conflict
-// accuracy.
+// accuracy. A method that is missing is a failure too.
 package main
 
 import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 )
+
+// want are the methods, the model first.
+var want = []string{
+	"relsim", "literal-twin", "pixel-l2", "grey-thumbnail", "color-histogram", "ssim", "hog", "random-conv", "chance",
+}
 
 type estimate struct{ Mean, Low, High float64 }
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: order METRICS.json")
+		os.Exit(2)
+	}
 	data, err := os.ReadFile(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -28,8 +38,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	if len(result.Methods) < 8 || result.Methods[0].Name != "relsim" {
-		fmt.Fprintf(os.Stderr, "%d methods, want relsim, its twin, six measures and chance\n", len(result.Methods))
+	var names []string
+	for _, m := range result.Methods {
+		names = append(names, m.Name)
+		if _, ok := m.ImageToImage["recall@1"]; !ok {
+			fmt.Fprintf(os.Stderr, "%s has no recall@1\n", m.Name)
+			os.Exit(1)
+		}
+		if _, ok := m.Triplets["conflict"]; !ok {
+			fmt.Fprintf(os.Stderr, "%s has no conflict accuracy\n", m.Name)
+			os.Exit(1)
+		}
+	}
+	if len(names) == 0 || names[0] != want[0] || !slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(want))) {
+		fmt.Fprintf(os.Stderr, "methods %q, want %q, the first of them first\n", names, want)
 		os.Exit(1)
 	}
 	ours := result.Methods[0]
