@@ -64,7 +64,7 @@ type options struct {
 }
 
 // defaultEpochs is the budget of the demo in passes over its data.
-const defaultEpochs = 6.25
+const defaultEpochs = 7.5
 
 // maxSteps bounds the steps that --epochs stands for.
 const maxSteps = 1e9
@@ -104,7 +104,7 @@ Optimisation
   --steps N              steps; wins over --epochs
   --batch N              pictures of a step (64)
   --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
-  --lr R                 peak learning rate (0.0015)
+  --lr R                 peak learning rate (0.0025)
   --warmup N             steps with a rising rate, then a cosine to 0; below 1 a share of the steps (0.06)
   --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
   --average D            decay of the averaged weights that are saved, 0 for none (%v)
