@@ -381,7 +381,7 @@ func readBest(root string) (name string, score float64, err error) {
 }
 
 func writeMarker(root, marker, text string) error {
-	return replaceFile(filepath.Join(root, marker), func(w io.Writer) error {
+	return WriteFile(filepath.Join(root, marker), func(w io.Writer) error {
 		_, err := io.WriteString(w, text+"\n")
 		return err
 	})

@@ -129,15 +129,16 @@ func encodeHeader(tensors []Tensor, metadata map[string]string) ([]byte, error) 
 // Write writes tensors as a safetensors file. It writes beside, syncs and
 // renames: path holds the old content or the new one, whole. See [Encode].
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
-	err := replaceFile(path, func(w io.Writer) error { return encode(w, tensors, metadata) })
+	err := WriteFile(path, func(w io.Writer) error { return encode(w, tensors, metadata) })
 	if err != nil {
 		return fmt.Errorf("checkpoints: write %s: %w", path, err)
 	}
 	return nil
 }
 
-// replaceFile makes the file at path what write writes, all or nothing.
-func replaceFile(path string, write func(io.Writer) error) error {
+// WriteFile makes the file at path what write writes, all or nothing: it is
+// written beside, synced and renamed. After an error the old file is as it was.
+func WriteFile(path string, write func(io.Writer) error) error {
 	beside := filepath.Join(filepath.Dir(path), tempPrefix+filepath.Base(path))
 	if err := writeFile(beside, write); err != nil {
 		return errors.Join(err, os.RemoveAll(beside))
