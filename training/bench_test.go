@@ -27,12 +27,15 @@ func BenchmarkStep(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer t.close()
+			if err := t.resume(); err != nil {
+				b.Fatal(err)
+			}
 			for b.Loop() {
 				batch, err := t.loader.Next(context.Background())
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := t.update(batch); err != nil {
+				if err := t.update(batch); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,13 +1,10 @@
 package training
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,6 +31,7 @@ type EvaluateOptions struct {
 	Retrieval retrieval.Config
 	Threads   int
 	Workers   int
+	MaxBroken float64            // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
 	Progress  func(done float64) // 0 to 1; may be nil
 }
 
@@ -78,15 +76,22 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 		return nil, err
 	}
 	e := &Evaluation{Threads: o.Threads}
-	if gallery, e.Broken, err = readable(ctx, gallery, o.Workers); err != nil {
+	maxBroken := o.MaxBroken
+	if maxBroken == 0 {
+		maxBroken = dataloader.DefaultMaxBroken
+	}
+	if err := checkGallery(gallery); err != nil {
+		return nil, err
+	}
+	if gallery, e.Broken, err = readable(ctx, gallery, maxBroken, o.Workers); err != nil {
 		return nil, err
 	}
 	if nearMiss != nil {
-		broken := e.Broken
-		if nearMiss, e.Broken, err = readable(ctx, nearMiss, o.Workers); err != nil {
+		var broken []dataloader.Broken
+		if nearMiss, broken, err = readable(ctx, nearMiss, maxBroken, o.Workers); err != nil {
 			return nil, err
 		}
-		e.Broken = append(broken, e.Broken...)
+		e.Broken = append(e.Broken, broken...)
 	}
 	set := retrieval.NewSet(gallery.Name(), split, gallery, nearMiss)
 	e.Image = byID(set, gallery)
@@ -155,39 +160,21 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 	if source := model.Source(); source != nil {
 		run.Source = *source
 	}
-	// A checkpoint lies in RUN/checkpoints/step-…; a lone one has no log.
+	// A checkpoint lies in RUN/checkpoints/step-…; a lone one has no log and no list.
 	folder := filepath.Join(model.Checkpoint(), "..", "..")
-	if log, err := ReadLog(filepath.Join(folder, MetricsFile)); err == nil {
-		run.Log = log
+	if run.Log, err = ReadLog(filepath.Join(folder, MetricsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail(err)
 	}
-	if run.Skipped, err = readSkipped(filepath.Join(folder, SkippedFile)); err != nil {
+	if run.Skipped, err = dataloader.ReadSkipped(filepath.Join(folder, SkippedFile)); err != nil {
 		return fail(err)
 	}
 	return retrieval.Embedded(m.Name, m.Kind, vectors, captions, model.Dim()), run, nil
 }
 
-// readSkipped reads the list of pictures that training skipped; no file is an empty list.
-func readSkipped(path string) ([]dataloader.Broken, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
-	var list []dataloader.Broken
-	for line := range bytes.Lines(data) {
-		var b dataloader.Broken
-		if err := json.Unmarshal(line, &b); err != nil {
-			return nil, fmt.Errorf("training: %s:%d: %w", path, len(list)+1, err)
-		}
-		list = append(list, b)
-	}
-	return list, nil
-}
-
-// readable returns the pictures of ds that can be read, and the others.
-func readable(ctx context.Context, ds dataloader.Dataset, workers int) (dataloader.Dataset, []dataloader.Broken, error) {
+// readable returns the pictures of ds that can be read, each once, and those that cannot. More than the share limit of
+// the latter, or fewer than two of the former, are an error.
+func readable(ctx context.Context, ds dataloader.Dataset, limit float64, workers int) (dataloader.Dataset, []dataloader.Broken, error) {
+	ds = dataloader.Distinct(ds)
 	var good []int
 	broken, err := dataloader.ForEach(ctx, ds, nil, workers, func(k int, _ *dataloader.Image) error {
 		good = append(good, k)
@@ -196,11 +183,31 @@ func readable(ctx context.Context, ds dataloader.Dataset, workers int) (dataload
 	if err != nil || len(broken) == 0 {
 		return ds, nil, err
 	}
-	if len(good) < 2 {
-		return nil, broken, fmt.Errorf("training: evaluate: %s: %d of %d pictures can be read; the first that cannot: %s: %s",
-			ds.Name(), len(good), ds.Len(), broken[0].Path, broken[0].Reason)
+	if share := float64(len(broken)) / float64(ds.Len()); share > limit || len(good) < 2 {
+		return nil, broken, fmt.Errorf("training: %s: %d of %d pictures cannot be read, more than the limit of %.1f %%; the first: %s: %s",
+			ds.Name(), len(broken), ds.Len(), 100*limit, broken[0].ID, broken[0].Reason)
 	}
 	return dataloader.Subset(ds, ds.Name(), good), broken, nil
+}
+
+// checkGallery returns an error if there is nothing to measure on a set: fewer than two pictures, or pictures without
+// captions of which no two share a relation.
+func checkGallery(ds dataloader.Dataset) error {
+	ids, relations := make(map[string]bool), make(map[string]bool)
+	measurable := false
+	for i := range ds.Len() {
+		item := ds.Item(i)
+		if ids[item.ID] {
+			continue
+		}
+		ids[item.ID] = true
+		measurable = measurable || item.Caption != "" || (item.Relation != "" && relations[item.Relation])
+		relations[item.Relation] = true
+	}
+	if len(ids) < 2 || !measurable {
+		return fmt.Errorf("training: %s: %d pictures to evaluate on, none with a caption or a relation that two share: want at least 2 and something to measure", ds.Name(), len(ids))
+	}
+	return nil
 }
 
 func byID(set *retrieval.Set, gallery dataloader.Dataset) func(string) (*dataloader.Image, error) {
@@ -259,19 +266,17 @@ func (e *Evaluation) Table() string {
 		}
 		b.WriteString("\n")
 	}
+	if len(e.Broken) > 0 {
+		fmt.Fprintf(&b, "%d pictures could not be read and take no part; the first: %s: %s\n", len(e.Broken), e.Broken[0].ID, e.Broken[0].Reason)
+	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// validation measures how well pictures of a set retrieve each other, and captions where those match nothing else.
-// score is what the best checkpoint is chosen by.
-func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers int) (values map[string]float64, score float64, err error) {
-	ds, _, err = readable(ctx, ds, workers)
-	if err != nil {
-		return nil, 0, err
-	}
+// validation measures how well pictures of a set, each there once, retrieve each other and the captions.
+func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers int) (map[string]float64, error) {
 	vectors, err := e.Dataset(ctx, ds, nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	set := retrieval.NewSet(ds.Name(), "val", ds, nil)
 	var texts []string
@@ -280,17 +285,17 @@ func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers
 	}
 	captions, err := e.Captions(texts)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	c := retrieval.Default()
 	c.Resamples, c.Triplets, c.Points, c.Examples, c.Workers = 1, 0, 0, 0, workers
 	methods := []retrieval.Method{retrieval.Embedded("model", retrieval.Trained, vectors, captions, e.Dim())}
 	result, err := retrieval.Evaluate(ctx, set, methods, c)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	m := result.Methods[0]
-	values = make(map[string]float64)
+	values := make(map[string]float64)
 	for _, group := range []struct {
 		prefix string
 		of     retrieval.Metrics
@@ -301,10 +306,14 @@ func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers
 			}
 		}
 	}
-	for _, key := range []string{"recall@1", "image_to_caption.recall@1"} {
-		if v, ok := values[key]; ok {
-			return values, v, nil
-		}
+	return values, nil
+}
+
+// scoreOf returns the figure of a validation that the best checkpoint is chosen by: recall@1 among pictures, or, where
+// no two match, of captions.
+func scoreOf(values map[string]float64) float64 {
+	if v, ok := values["recall@1"]; ok {
+		return v
 	}
-	return values, 0, fmt.Errorf("training: validation: %s: no two pictures share a relation or a caption, and there are no captions", ds.Name())
+	return values["image_to_caption.recall@1"]
 }

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"relsim/checkpoints"
 )
 
 // Row is one line of metrics.jsonl: a step, or, when Validation is set, a validation after that step.
@@ -35,33 +39,36 @@ type journal struct {
 	buffer *bufio.Writer
 }
 
-// openJournal opens the log of a run and drops the rows after the given step: the steps that a resumed run repeats.
-func openJournal(run string, step int) (*journal, error) {
+// trimLog drops the rows after the given step from the log of a run, the steps that a resumed run repeats, and returns
+// the others. The folder is made if it is not there.
+func trimLog(run string, step int) ([]Row, error) {
 	path := filepath.Join(run, MetricsFile)
 	rows, err := ReadLog(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var kept bytes.Buffer
-	encoder := json.NewEncoder(&kept)
-	for _, row := range rows {
-		if row.Step <= step {
-			if err := encoder.Encode(row); err != nil {
-				return nil, fmt.Errorf("training: %s: %w", path, err)
-			}
-		}
-	}
+	rows = slices.DeleteFunc(rows, func(row Row) bool { return row.Step > step })
 	if err := os.MkdirAll(run, 0o755); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	beside := path + ".tmp"
-	if err := os.WriteFile(beside, kept.Bytes(), 0o644); err != nil {
+	err = checkpoints.WriteFile(path, func(w io.Writer) error {
+		encoder := json.NewEncoder(w)
+		for _, row := range rows {
+			if err := encoder.Encode(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	if err := os.Rename(beside, path); err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
+	return rows, nil
+}
+
+// openJournal opens the log of a run to append to.
+func openJournal(run string) (*journal, error) {
+	file, err := os.OpenFile(filepath.Join(run, MetricsFile), os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}

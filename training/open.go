@@ -132,6 +132,9 @@ func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]fl
 		}
 		part := images[at:min(at+embedBatch, len(images))]
 		for i, image := range part {
+			if image == nil {
+				return nil, fmt.Errorf("training: embed: picture %d is nil", at+i)
+			}
 			transform.Apply(e.pixels[i*transform.Len():(i+1)*transform.Len()], image, nil)
 		}
 		if err := e.encoder.Images(out[at*e.Dim():(at+len(part))*e.Dim()], e.pixels[:len(part)*transform.Len()], len(part)); err != nil {
@@ -158,6 +161,7 @@ func (e *Embedder) Captions(captions []string) ([]float32, error) {
 // Dataset returns the embeddings of the pictures of a data set, (ds.Len(), Dim()), row-major. A picture that cannot be
 // read is an error: drop such ones first, as [Evaluate] does.
 func (e *Embedder) Dataset(ctx context.Context, ds dataloader.Dataset, progress func(done int)) ([]float32, error) {
+	ds = dataloader.Square(ds, e.config.transform().Size) // photographs of a whole batch are large
 	out := make([]float32, ds.Len()*e.Dim())
 	indices := make([]int, 0, embedBatch)
 	images := make([]*dataloader.Image, 0, embedBatch)

@@ -32,7 +32,7 @@ type Summary struct {
 	Best       string  // folder of the best one by validation
 	Steps      int     // done in all
 	Seen       int     // pictures seen in all
-	Skipped    int     // pictures that could not be read
+	Skipped    int     // pictures that could not be read, those to validate on included
 	Seconds    float64 // of this call, training alone
 	Last       Row
 }
@@ -54,41 +54,45 @@ func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Su
 	if err := t.resume(); err != nil {
 		return nil, err
 	}
+	if err := t.openValidation(ctx); err != nil {
+		return nil, err
+	}
 	t.begin()
 	for t.step < t.config.Steps {
-		batch, err := t.loader.Next(ctx)
-		if err != nil {
-			return nil, t.stop(ctx, err)
-		}
-		row, err := t.update(batch)
-		if err != nil {
-			return nil, err
-		}
-		if err := t.journal.write(row); err != nil {
-			return nil, err
-		}
-		if t.due(t.options.EvalEvery) {
+		if t.due(t.options.EvalEvery) && !t.validated { // after a step, or before it in a resumed run that was stopped there
 			if err := t.validate(ctx); err != nil {
 				return nil, t.stop(ctx, err)
 			}
 		}
-		if t.due(t.options.SaveEvery) {
+		if t.due(t.options.SaveEvery) || t.better() {
 			if err := t.save(); err != nil {
 				return nil, err
 			}
+		}
+		batch, err := t.loader.Next(ctx)
+		if err != nil {
+			return nil, t.stop(ctx, err)
+		}
+		if err := t.update(batch); err != nil {
+			return nil, err
 		}
 	}
 	return t.finish(ctx)
 }
 
-// due reports whether something that happens every n steps happens now. What is due at the last step is done by finish.
+// due reports whether something that happens every n steps happens now. What happens at the last step is up to finish.
 func (t *trainer) due(n int) bool {
-	return n > 0 && t.step%n == 0 && t.step < t.config.Steps
+	return n > 0 && t.step > 0 && t.step%n == 0
+}
+
+// better reports whether the weights are the best yet by validation.
+func (t *trainer) better() bool {
+	return t.validated && (t.best == "" || t.score > t.bestScore)
 }
 
 // stop ends a run early: when ctx ended, with a checkpoint.
 func (t *trainer) stop(ctx context.Context, cause error) error {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil || !errors.Is(cause, ctx.Err()) {
 		return cause
 	}
 	if err := t.save(); err != nil {
@@ -97,23 +101,30 @@ func (t *trainer) stop(ctx context.Context, cause error) error {
 	return fmt.Errorf("training: %w at step %d of %d; the checkpoint is in %s", ErrInterrupted, t.step, t.config.Steps, t.saved)
 }
 
-// finish validates and saves after the last step, unless a resumed run had done so.
+// finish saves and validates after the last step, as far as a resumed run had not done so. It saves first: whatever
+// comes of the validation, the weights are safe.
 func (t *trainer) finish(ctx context.Context) (*Summary, error) {
 	seconds := time.Since(t.began).Seconds()
-	if t.savedStep != t.step || t.saved == "" {
+	if err := t.save(); err != nil {
+		return nil, err
+	}
+	if !t.validated {
 		if err := t.validate(ctx); err != nil {
 			return nil, t.stop(ctx, err)
 		}
-		if err := t.save(); err != nil {
-			return nil, err
-		}
+	}
+	if err := t.markBest(); err != nil {
+		return nil, err
+	}
+	if err := t.journal.flush(); err != nil {
+		return nil, err
 	}
 	return &Summary{
 		Checkpoint: t.saved,
 		Best:       t.best,
 		Steps:      t.step,
 		Seen:       t.step * t.config.Batch,
-		Skipped:    len(t.loader.State().Broken),
+		Skipped:    len(t.loader.State().Broken) + t.unreadable,
 		Seconds:    seconds,
 		Last:       t.last,
 	}, nil

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"reflect"
 	"strings"
 
 	"relsim/checkpoints"
@@ -23,6 +23,7 @@ type state struct {
 	Step   int              `json:"step"`
 	Epoch  int              `json:"epoch"`
 	Loader dataloader.State `json:"loader"`
+	Val    string           `json:"val"` // fingerprint of the validation set
 }
 
 // weightsPrefix marks, in optimizer.safetensors, the weights that training goes on with where model.safetensors holds
@@ -50,12 +51,12 @@ func tensors(params *nn.Params, prefix string) []checkpoints.Tensor {
 // save writes a checkpoint of the last whole step, marks it when it is the best by validation, and removes old ones.
 func (t *trainer) save() error {
 	if t.savedStep == t.step && t.saved != "" {
-		return nil
+		return t.markBest()
 	}
 	if err := t.journal.flush(); err != nil {
 		return err
 	}
-	now := state{Step: t.step, Epoch: t.epoch, Loader: t.loader.State()}
+	now := state{Step: t.step, Epoch: t.epoch, Loader: t.loader.State(), Val: t.data.Val.Fingerprint()}
 	optimizer := t.optimizer.State()
 	if t.average != nil {
 		optimizer = append(optimizer, t.average.State()...)
@@ -87,16 +88,25 @@ func (t *trainer) save() error {
 		return err
 	}
 	t.saved, t.savedStep = dir, t.step
-	if !math.IsNaN(t.score) && (t.best == "" || t.score >= t.bestScore) {
-		if err := checkpoints.MarkBest(t.options.Out, dir, t.score); err != nil {
-			return err
-		}
-		t.best, t.bestScore = dir, t.score
+	if err := t.markBest(); err != nil {
+		return err
 	}
 	if t.watch.Saved != nil {
 		t.watch.Saved(dir, t.step)
 	}
 	return checkpoints.Prune(t.options.Out, t.options.Keep)
+}
+
+// markBest marks the last checkpoint if its weights are the best yet by validation.
+func (t *trainer) markBest() error {
+	if t.savedStep != t.step || !t.better() {
+		return nil
+	}
+	if err := checkpoints.MarkBest(t.options.Out, t.saved, t.score); err != nil {
+		return err
+	}
+	t.best, t.bestScore = t.saved, t.score
+	return nil
 }
 
 // resume continues from the last checkpoint of the run folder, as the options ask for, and opens the log.
@@ -118,7 +128,14 @@ func (t *trainer) resume() error {
 			return fmt.Errorf("training: resume %s: %w", t.options.Out, err)
 		}
 	}
-	t.journal, err = openJournal(t.options.Out, t.step)
+	rows, err := trimLog(t.options.Out, t.step)
+	if err != nil {
+		return err
+	}
+	if n := len(rows); t.step > 0 && n > 0 && rows[n-1].Step == t.step && rows[n-1].Validation != nil {
+		t.score, t.validated = scoreOf(rows[n-1].Validation), true
+	}
+	t.journal, err = openJournal(t.options.Out)
 	return err
 }
 
@@ -146,7 +163,16 @@ func (t *trainer) restore(dir string) error {
 		return fmt.Errorf("%s: state.json: step %d of %d, loader at %d", dir, was.Step, t.config.Steps, was.Loader.Step)
 	}
 	if err := t.loader.Restore(was.Loader); err != nil {
+		var source Source
+		if json.Unmarshal(snapshot.Files[sourceFile], &source) == nil {
+			if field, mine, saved, differs := diffValue("", reflect.ValueOf(t.data.Source), reflect.ValueOf(source)); differs {
+				return fmt.Errorf("data differ: %s %v in the checkpoint, %v asked for: %w", field, saved, mine, err)
+			}
+		}
 		return err
+	}
+	if val := t.data.Val.Fingerprint(); val != was.Val {
+		return fmt.Errorf("the validation set differs: fingerprint %s in the checkpoint, %s of %s", was.Val, val, t.data.Val.Name())
 	}
 	if err := t.optimizer.Restore(snapshot.Optimizer); err != nil {
 		return err

@@ -64,7 +64,10 @@ type trainer struct {
 	saved      string // folder of the last checkpoint
 	best       string
 	bestScore  float64
-	score      float64 // of the last validation; NaN: none since the last step
+	val        dataloader.Dataset // what can be read of the validation set
+	unreadable int                // pictures of it that cannot
+	validated  bool               // since the last step
+	score      float64            // by that validation
 	began      time.Time
 	resumed    string
 	resumedAt  int
@@ -93,9 +96,12 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if c.Captions == Shuffled {
 		d = &Data{Source: d.Source, Train: newShuffled(d.Train, c.Seed), Val: d.Val}
 	}
+	if err := checkGallery(d.Val); err != nil {
+		return nil, err
+	}
 	c = c.resolve(d.Train)
 	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias
-	t := &trainer{config: c, options: o, data: d, watch: watch, score: math.NaN(), labels: make(labels)}
+	t := &trainer{config: c, options: o, data: d, watch: watch, labels: make(labels)}
 	defer func() {
 		if err != nil {
 			t.close()
@@ -129,6 +135,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.loss, err = loss.ForModel(t.model, c.Loss, c.Batch, backend); err != nil {
 		return nil, err
 	}
+	t.closeables = append(t.closeables, func() { t.loss.Close() })
 	if t.optimizer, err = optim.NewAdamW(t.model.Params, c.Optimizer, t.pool); err != nil {
 		return nil, err
 	}
@@ -149,7 +156,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}
 	if t.loader, err = dataloader.New(d.Train, dataloader.Config{
 		Batch: c.Batch, Workers: o.Workers, Seed: c.Seed, Transform: transform,
-		MaxBroken: maxBroken, SkippedPath: filepath.Join(o.Out, SkippedFile),
+		MaxBroken: maxBroken, SkippedPath: t.loaderList(),
 	}); err != nil {
 		return nil, err
 	}
@@ -209,37 +216,37 @@ func (t *trainer) begin() {
 	}
 }
 
-// update takes one step: towers forward, loss, towers backward, optimiser.
-func (t *trainer) update(batch *dataloader.Batch) (Row, error) {
+// update takes one step, towers forward, loss, towers backward, optimiser, and logs it.
+func (t *trainer) update(batch *dataloader.Batch) error {
 	t.fill(batch)
 	passes := t.config.Batch / t.config.MicroBatch
 	for i := range passes {
 		if err := t.forward(batch, i); err != nil {
-			return Row{}, err
+			return err
 		}
 	}
 	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
 	if err != nil {
-		return Row{}, err
+		return err
 	}
 	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return Row{}, t.nonFinite(fmt.Errorf("the loss is %v", value))
+		return t.nonFinite(fmt.Errorf("the loss is %v", value))
 	}
 	for i := passes - 1; i >= 0; i-- {
 		last := i == passes-1
 		if !last { // its activations were overwritten by the next one's
 			if err := t.forward(batch, i); err != nil {
-				return Row{}, err
+				return err
 			}
 		}
 		if err := t.backward(i, !last); err != nil {
-			return Row{}, err
+			return err
 		}
 	}
 	rate := t.schedule.At(t.step)
 	norm, err := t.optimizer.Step(rate)
 	if err != nil {
-		return Row{}, t.nonFinite(err)
+		return t.nonFinite(err)
 	}
 	if t.average != nil {
 		t.average.Update()
@@ -247,7 +254,7 @@ func (t *trainer) update(batch *dataloader.Batch) (Row, error) {
 	t.loader.Recycle(batch)
 	t.step++
 	t.epoch = batch.Epoch
-	t.score = math.NaN()
+	t.validated = false
 
 	now := time.Now()
 	rateNow := float64(t.config.Batch) / now.Sub(t.recent).Seconds()
@@ -263,7 +270,7 @@ func (t *trainer) update(batch *dataloader.Batch) (Row, error) {
 	if t.watch.Step != nil {
 		t.watch.Step(t.last)
 	}
-	return t.last, nil
+	return t.journal.write(t.last)
 }
 
 // fill turns the captions of a batch into ids and labels.
@@ -344,16 +351,33 @@ func (t *trainer) nonFinite(cause error) error {
 	return fmt.Errorf("training: step %d: %w; %s; try a lower learning rate; the last checkpoint is as it was", t.step+1, cause, where)
 }
 
+// openValidation finds out which pictures of the validation set can be read, and lists the others with those that
+// training had skipped when the checkpoint was written: what an earlier attempt had listed may have been repaired.
+func (t *trainer) openValidation(ctx context.Context) error {
+	val, broken, err := readable(ctx, t.data.Val, t.options.MaxBroken, t.options.Workers)
+	if err != nil {
+		return err
+	}
+	t.val, t.unreadable = val, len(broken)
+	if len(broken) > 0 && t.watch.Notice != nil {
+		t.watch.Notice("%d of %d pictures to validate on cannot be read: listed in %s", len(broken), t.data.Val.Len(), t.loaderList())
+	}
+	return dataloader.WriteSkipped(t.loaderList(), append(t.loader.State().Broken, broken...))
+}
+
+// loaderList is the file that lists skipped pictures.
+func (t *trainer) loaderList() string { return filepath.Join(t.options.Out, SkippedFile) }
+
 // validate embeds the validation pictures and logs how well they retrieve each other.
 func (t *trainer) validate(ctx context.Context) error {
 	if t.average != nil {
 		defer t.average.Apply()()
 	}
-	values, score, err := validation(ctx, t.embedder, t.data.Val, t.options.Workers)
+	values, err := validation(ctx, t.embedder, t.val, t.options.Workers)
 	if err != nil {
 		return err
 	}
-	t.score = score
+	t.score, t.validated = scoreOf(values), true
 	row := Row{Step: t.step, Epoch: t.epoch, Validation: values}
 	if err := t.journal.write(row); err != nil {
 		return err

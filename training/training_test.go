@@ -260,6 +260,113 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// TestInterruptedValidation ends the context when a validation is about to begin: the weights are saved, the validation is made up for
+// when the run continues, and the best checkpoint is the one of the uninterrupted run.
+func TestInterruptedValidation(t *testing.T) {
+	s, c := tiny()
+	d := tinyData(t, s)
+	o := options(t)
+	o.EvalEvery = 5
+	want := mustRun(t, c, o, d)
+	for _, at := range []int{5, c.Steps} {
+		o.Out = t.TempDir()
+		ctx, cancel := context.WithCancel(context.Background())
+		watch := Observer{Step: func(row Row) {
+			if row.Step == at {
+				cancel()
+			}
+		}}
+		_, err := Run(ctx, c, o, d, watch)
+		if !errors.Is(err, ErrInterrupted) {
+			t.Fatalf("interrupted at step %d: %v", at, err)
+		}
+		got := mustRun(t, c, o, d)
+		if filepath.Base(got.Best) != filepath.Base(want.Best) {
+			t.Errorf("interrupted at step %d: best %s, want %s", at, got.Best, want.Best)
+		}
+		rows, err := ReadLog(filepath.Join(o.Out, MetricsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var validated []int
+		for _, row := range rows {
+			if row.Validation != nil {
+				validated = append(validated, row.Step)
+			}
+		}
+		if !slices.Equal(validated, []int{5, 10, 15}) {
+			t.Errorf("interrupted at step %d: validations after steps %v", at, validated)
+		}
+	}
+}
+
+// TestValidationSet tries validation sets that cannot be used, before the first step, and repairs of pictures.
+func TestValidationSet(t *testing.T) {
+	s, c := tiny()
+	c.Steps = 1
+	d := tinyData(t, s)
+	good, err := d.Val.Image(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := func(items ...dataloader.Item) dataloader.Dataset {
+		images := make([]*dataloader.Image, len(items))
+		for i := range images {
+			images[i] = good
+		}
+		return dataloader.NewMemory("val", items, images)
+	}
+	for _, tt := range []struct {
+		name string
+		val  dataloader.Dataset
+		want string
+	}{
+		{"one picture", memory(dataloader.Item{ID: "a", Caption: "x"}), "1 pictures to evaluate on"},
+		{"one picture twice", memory(dataloader.Item{ID: "a", Caption: "x"}, dataloader.Item{ID: "a", Caption: "y"}), "1 pictures to evaluate on"},
+		{"no captions", memory(dataloader.Item{ID: "a"}, dataloader.Item{ID: "b"}), "something to measure"},
+		{"broken", failing{d.Val, 10}, "10 of 48 pictures cannot be read, more than the limit of 5.0 %"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options(t)
+			_, err := Run(context.Background(), c, o, &Data{Source: d.Source, Train: d.Train, Val: tt.val}, Observer{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+
+	// Several captions of a picture, and some pictures that cannot be read, are no obstacle.
+	o := options(t)
+	several := memory(dataloader.Item{ID: "a", Caption: "x"}, dataloader.Item{ID: "a", Caption: "y"}, dataloader.Item{ID: "b", Caption: "x"})
+	if _, err := Run(context.Background(), c, o, &Data{Source: d.Source, Train: d.Train, Val: several}, Observer{}); err != nil {
+		t.Error(err)
+	}
+	o = options(t)
+	var notes []string
+	watch := Observer{Notice: func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }}
+	summary, err := Run(context.Background(), c, o, &Data{Source: d.Source, Train: d.Train, Val: failing{d.Val, 2}}, watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := dataloader.ReadSkipped(filepath.Join(o.Out, SkippedFile))
+	if err != nil || len(list) != 2 || summary.Skipped != 2 || len(notes) != 1 {
+		t.Errorf("%d pictures listed (%v), %d in the summary, notes %q; want 2, 2 and one", len(list), err, summary.Skipped, notes)
+	}
+}
+
+// failing is a data set whose first pictures cannot be read.
+type failing struct {
+	dataloader.Dataset
+	n int
+}
+
+func (f failing) Image(ctx context.Context, i int) (*dataloader.Image, error) {
+	if i < f.n {
+		return nil, errors.New("broken on purpose")
+	}
+	return f.Dataset.Image(ctx, i)
+}
+
 func TestRefused(t *testing.T) {
 	s, c := tiny()
 	d := tinyData(t, s)
@@ -280,7 +387,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"other width", func(c *Config, _ *Options) { c.Model.Vision.Width, c.Model.Vision.Convs[2].Channels = 32, 32 },
 			"config differs: model.vision.convs"},
-		{"other rate", func(c *Config, _ *Options) { c.LearningRate = 0.5 }, "config differs: learning_rate 0.0015 in the checkpoint, 0.5 asked for"},
+		{"other rate", func(c *Config, _ *Options) { c.LearningRate = 0.5 }, "config differs: learning_rate 0.0025 in the checkpoint, 0.5 asked for"},
 		{"never", func(_ *Config, o *Options) { o.Resume = ResumeNever }, "holds a run already"},
 		{"must, empty folder", func(_ *Config, o *Options) { o.Resume, o.Out = ResumeMust, t.TempDir() }, "no checkpoint"},
 		{"batch 0", func(c *Config, _ *Options) { c.Batch = 0 }, "batch is 0"},
@@ -316,7 +423,7 @@ func TestNonFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tr.update(batch)
+	err = tr.update(batch)
 	if err == nil || !strings.Contains(err.Error(), "step 1") || !strings.Contains(err.Error(), p.Name) {
 		t.Errorf("error %v, want the step and %s in it", err, p.Name)
 	}
