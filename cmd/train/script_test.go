@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -35,6 +38,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status,
 			"send":   send,
+			"png":    pngs,
 		},
 		Setup: func(env *testscript.Env) error {
 			// A step to be killed at, of those that a script saves: every 10th, early in the run.
@@ -42,6 +46,19 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// pngs writes small pictures, each of another grey: png FILE…
+func pngs(ts *testscript.TestScript, _ bool, args []string) {
+	for i, name := range args {
+		picture := image.NewGray(image.Rect(0, 0, 16, 16))
+		for at := range picture.Pix {
+			picture.Pix[at] = uint8(40*i + at/2)
+		}
+		var file bytes.Buffer
+		ts.Check(png.Encode(&file, picture))
+		ts.Check(os.WriteFile(ts.MkAbs(name), file.Bytes(), 0o644))
+	}
 }
 
 // status runs a command and checks its exit status: status CODE command args…
