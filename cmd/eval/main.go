@@ -10,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,7 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --no-twin            leave out the control on literal captions in DIR/literal-twin
   --data scenes|FILE   what to evaluate on (what the model was trained with: its test split or validation rows)
   --images DIR         folder of the pictures of --data FILE
+  --max-broken P       share of unreadable pictures that stops the evaluation (0.05); fewer are left out
   --queries N          queries, drawn by --seed (all)
   --resamples N        of the bootstrap that gives the intervals (1000)
   --seed N             of queries, intervals and examples (1)
@@ -101,6 +103,7 @@ type options struct {
 	compare      []string
 	noTwin       bool
 	data, images string
+	maxBroken    float64
 	out          string
 	noReport     bool
 	threads      int
@@ -118,6 +121,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.BoolVar(&o.noTwin, "no-twin", false, "")
 	fs.StringVar(&o.data, "data", "", "")
 	fs.StringVar(&o.images, "images", "", "")
+	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
 	fs.IntVar(&o.retrieval.Queries, "queries", 0, "")
 	fs.IntVar(&o.retrieval.Resamples, "resamples", o.retrieval.Resamples, "")
 	fs.Uint64Var(&o.retrieval.Seed, "seed", o.retrieval.Seed, "")
@@ -140,6 +144,8 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		return nil, fmt.Errorf("%w: --checkpoint is missing", errUsage)
 	case o.threads < 1 || o.threads > 1024:
 		return nil, fmt.Errorf("%w: --threads is %d: want 1 to 1024", errUsage, o.threads)
+	case !(o.maxBroken >= 0 && o.maxBroken <= 1):
+		return nil, fmt.Errorf("%w: --max-broken is %v: want a share, 0 to 1", errUsage, o.maxBroken)
 	case o.data != "" && o.data != training.ScenesName && o.images == "":
 		return nil, fmt.Errorf("%w: --data %s: --images is missing", errUsage, o.data)
 	case o.images != "" && (o.data == "" || o.data == training.ScenesName):
@@ -169,6 +175,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	var last time.Time
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
+		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Progress: func(done float64) {
 			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
 				if !last.IsZero() {

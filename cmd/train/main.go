@@ -15,6 +15,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,7 +140,8 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	}
 	data = nil // the pictures to train on are the largest thing in memory
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
-		Source: source, Models: models, Retrieval: retrieval.Default(), Threads: o.threads, Workers: o.workers, Progress: show.share("evaluate"),
+		Source: source, Models: models, Retrieval: retrieval.Default(), Threads: o.threads, Workers: o.workers,
+		MaxBroken: cmp.Or(o.maxBroken, -1), Progress: show.share("evaluate"), // -1: none may be broken
 	})
 	if err != nil {
 		return err
