@@ -37,6 +37,20 @@ type Model struct {
 // New returns a model with fresh parameters drawn from rng, for a vocabulary of
 // the given size. An empty vocabulary counts as one word that never occurs.
 func New(c Config, vocab int, rng *rand.Rand) (*Model, error) {
+	m, err := Declare(c, vocab)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Params.Init(rng); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Declare is [New] without values: the parameters have names and shapes, and
+// take no memory until [Params.Init]. A reader of checkpoints compares them
+// with a file first.
+func Declare(c Config, vocab int) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -52,9 +66,6 @@ func New(c Config, vocab int, rng *rand.Rand) (*Model, error) {
 	}
 	if c.LearnLogitBias {
 		m.LogitBias = s.Declare("logit_bias", Bias, Constant(c.LogitBias))
-	}
-	if err := s.Init(rng); err != nil {
-		return nil, err
 	}
 	return m, nil
 }

@@ -15,8 +15,12 @@ import (
 	"relsim/tokenizer"
 )
 
-// embedBatch is the number of pictures or captions that an [Embedder] runs at a time.
-const embedBatch = 64
+// Bounds of the pictures or captions that an [Embedder] runs at a time: their number, and the input values of so many
+// pictures, 64 MiB.
+const (
+	embedBatch  = 64
+	embedValues = 1 << 24
+)
 
 // Embedder turns pictures and captions into embeddings of length one: the dot product of two is their similarity.
 // It is for one goroutine.
@@ -25,6 +29,7 @@ type Embedder struct {
 	words   *tokenizer.Words
 	model   *nn.Model
 	encoder *nn.Encoder
+	batch   int
 	workers int
 	pixels  []float32    // one batch of network input
 	pool    *kernel.Pool // nil when it is the trainer's
@@ -58,8 +63,14 @@ func Open(path string, threads int) (*Embedder, error) {
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", wordsFile, err))
 	}
-	model, err := nn.New(c.Model, words.Size(), rand.New(rand.NewPCG(c.Seed, streamInit)))
+	model, err := nn.Declare(c.Model, words.Size())
 	if err != nil {
+		return fail(err)
+	}
+	if err := checkSize(model.Params, snapshot.Model); err != nil {
+		return fail(err)
+	}
+	if err := model.Params.Init(rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
 		return fail(err)
 	}
 	if err := checkpoints.AssignTensors(targets(model.Params), dir, snapshot.Model); err != nil {
@@ -83,14 +94,35 @@ func Open(path string, threads int) (*Embedder, error) {
 	return e, nil
 }
 
+// checkSize returns an error if the parameters that a configuration asks for are not as many as the file holds: memory
+// for them is only taken afterwards.
+func checkSize(params *nn.Params, tensors []checkpoints.Tensor) error {
+	var asked, held float64
+	for _, p := range params.All() {
+		size := 1.0 // the shapes of a hostile file may overflow an int
+		for _, n := range p.Shape {
+			size *= float64(n)
+		}
+		asked += size
+	}
+	for _, t := range tensors {
+		held += float64(len(t.Data) / t.DType.Size())
+	}
+	if asked != held {
+		return fmt.Errorf("config.json asks for a model of %.0f numbers, model.safetensors holds %.0f", asked, held)
+	}
+	return nil
+}
+
 func newEmbedder(c Config, model *nn.Model, words *tokenizer.Words, backend graph.Backend, workers int) (*Embedder, error) {
-	encoder, err := nn.NewEncoder(model, backend, embedBatch)
+	batch := max(1, min(embedBatch, embedValues/c.transform().Len()))
+	encoder, err := nn.NewEncoder(model, backend, batch)
 	if err != nil {
 		return nil, err
 	}
 	return &Embedder{
-		config: c, words: words, model: model, encoder: encoder, workers: workers,
-		pixels: make([]float32, embedBatch*c.transform().Len()),
+		config: c, words: words, model: model, encoder: encoder, batch: batch, workers: workers,
+		pixels: make([]float32, batch*c.transform().Len()),
 	}, nil
 }
 
@@ -126,11 +158,11 @@ func (e *Embedder) Parameters() int { return len(e.model.Params.Data()) }
 func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]float32, error) {
 	out := make([]float32, len(images)*e.Dim())
 	transform := e.config.transform()
-	for at := 0; at < len(images); at += embedBatch {
+	for at := 0; at < len(images); at += e.batch {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		part := images[at:min(at+embedBatch, len(images))]
+		part := images[at:min(at+e.batch, len(images))]
 		for i, image := range part {
 			if image == nil {
 				return nil, fmt.Errorf("training: embed: picture %d is nil", at+i)
@@ -163,11 +195,11 @@ func (e *Embedder) Captions(captions []string) ([]float32, error) {
 func (e *Embedder) Dataset(ctx context.Context, ds dataloader.Dataset, progress func(done int)) ([]float32, error) {
 	ds = dataloader.Square(ds, e.config.transform().Size) // photographs of a whole batch are large
 	out := make([]float32, ds.Len()*e.Dim())
-	indices := make([]int, 0, embedBatch)
-	images := make([]*dataloader.Image, 0, embedBatch)
-	for at := 0; at < ds.Len(); at += embedBatch {
+	indices := make([]int, 0, e.batch)
+	images := make([]*dataloader.Image, 0, e.batch)
+	for at := 0; at < ds.Len(); at += e.batch {
 		indices, images = indices[:0], images[:0]
-		for i := at; i < min(at+embedBatch, ds.Len()); i++ {
+		for i := at; i < min(at+e.batch, ds.Len()); i++ {
 			indices = append(indices, i)
 		}
 		broken, err := dataloader.ForEach(ctx, ds, indices, e.workers, func(_ int, image *dataloader.Image) error {

@@ -504,7 +504,10 @@ func TestOpenForeign(t *testing.T) {
 		{"truncated weights", damage("model.safetensors", func(b []byte) []byte { return b[:len(b)/2] }), "model.safetensors"},
 		{"another width", damage("config.json", func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"embed_dim": 24`), []byte(`"embed_dim": 32`), 1)
-		}), "in the checkpoint, "},
+		}), "config.json asks for a model of "},
+		{"an absurd size", damage("config.json", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"mlp": 48`), []byte(`"mlp": 16384`), 1)
+		}), "model.safetensors holds "},
 		{"an unknown key", damage("config.json", func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"steps"`), []byte(`"stages"`), 1)
 		}), `unknown field "stages"`},
