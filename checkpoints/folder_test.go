@@ -27,7 +27,7 @@ func snapshot(step int) Snapshot {
 		Optimizer: []Tensor{FromFloat32("m.weight", []int{1000}, values), FromFloat32("v.weight", []int{1000}, values)},
 		State:     json.RawMessage(fmt.Sprintf(`{"step":%d}`, step)),
 		Config:    json.RawMessage(`{"seed":1}`),
-		Files:     map[string][]byte{"words.json": []byte(`["a"]`)},
+		Files:     map[string][]byte{"vocabulary.json": []byte(`["a"]`)},
 	}
 }
 

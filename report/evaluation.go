@@ -24,7 +24,10 @@ func FromEvaluation(e *training.Evaluation, command []string, took time.Duration
 		curve := Curve{Name: run.Name}
 		for _, row := range run.Log {
 			if row.Validation != nil {
-				curve.Evaluations = append(curve.Evaluations, Evaluation{Step: row.Step, Recall1: row.Validation["recall@1"]})
+				// Where no two pictures match, there is no recall@1 among pictures to draw.
+				if recall, ok := row.Validation["recall@1"]; ok {
+					curve.Evaluations = append(curve.Evaluations, Evaluation{Step: row.Step, Recall1: recall})
+				}
 				continue
 			}
 			curve.Steps = append(curve.Steps, Step{
