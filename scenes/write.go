@@ -250,10 +250,13 @@ func replaceable(dir string) error {
 	return nil
 }
 
+// rename is os.Rename; a test puts a failing one in its place.
+var rename = os.Rename
+
 // moveInto moves a finished folder to its place, where nothing, an empty folder or an earlier output is. The earlier
-// output stays until the new one is in place.
+// output stays until the new one is in place; if it can be neither replaced nor put back, the error says where it is.
 func moveInto(from, dir string) error {
-	err := os.Rename(from, dir) // replaces an empty folder on Unix
+	err := rename(from, dir) // replaces an empty folder on Unix
 	if err == nil {
 		return nil
 	}
@@ -264,13 +267,15 @@ func moveInto(from, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(old)
 	kept := filepath.Join(old, filepath.Base(dir))
-	if err := os.Rename(dir, kept); err != nil {
-		return err
+	if err := rename(dir, kept); err != nil {
+		return errors.Join(err, os.Remove(old))
 	}
-	if err := os.Rename(from, dir); err != nil {
-		return errors.Join(err, os.Rename(kept, dir))
+	if err := rename(from, dir); err != nil {
+		if back := rename(kept, dir); back != nil {
+			return errors.Join(err, fmt.Errorf("the earlier output is in %s: %w", kept, back))
+		}
+		return errors.Join(err, os.Remove(old))
 	}
-	return nil
+	return os.RemoveAll(old)
 }
