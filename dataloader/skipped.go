@@ -1,12 +1,9 @@
 package dataloader
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
 	"os"
 )
@@ -34,12 +31,11 @@ func brokenItem(ds Dataset, i int, err error) Broken {
 type skippedList struct {
 	path   string
 	listed map[skippedKey]bool // nil: the file has not been looked at
-	cut    bool                // the file ends in the middle of a line
 }
 
 type skippedKey struct {
-	ID   string `json:"image_hash"`
-	Line int    `json:"line"`
+	id   string
+	line int
 }
 
 func (s *skippedList) add(b Broken) error {
@@ -59,9 +55,6 @@ func (s *skippedList) add(b Broken) error {
 	if err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
 	}
-	if s.cut {
-		line = append([]byte("\n"), line...)
-	}
 	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
 	if err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
@@ -70,37 +63,27 @@ func (s *skippedList) add(b Broken) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("dataloader: list skipped picture: %w", err)
 	}
-	s.listed[key], s.cut = true, false
+	s.listed[key] = true
 	return nil
 }
 
-// read notes what an earlier run has listed. A line that is no such row, like
-// one that an interrupt has cut, is passed by.
+// read notes what an earlier run has listed, and cuts off what a kill has left of
+// a line.
 func (s *skippedList) read() error {
-	s.listed = make(map[skippedKey]bool)
-	f, err := os.Open(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	list, whole, err := readSkipped(s.path)
 	if err != nil {
-		return fmt.Errorf("dataloader: read list of skipped pictures: %w", err)
+		return err
 	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	for {
-		line, err := r.ReadBytes('\n')
-		var key skippedKey
-		if json.Unmarshal(line, &key) == nil && key.ID != "" {
-			s.listed[key] = true
-		}
-		if err == io.EOF {
-			s.cut = len(line) > 0
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("dataloader: read list of skipped pictures: %w", err)
+	if info, err := os.Stat(s.path); err == nil && info.Size() > whole {
+		if err := os.Truncate(s.path, whole); err != nil {
+			return fmt.Errorf("dataloader: list skipped picture: %w", err)
 		}
 	}
+	s.listed = make(map[skippedKey]bool)
+	for _, b := range list {
+		s.listed[skippedKey{b.ID, b.Line}] = true
+	}
+	return nil
 }
 
 // tooManyBroken returns an error when the share of broken pictures is above limit:

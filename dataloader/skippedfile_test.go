@@ -27,17 +27,21 @@ func TestSkippedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, data[:len(data)-7], 0o644); err != nil {
-		t.Fatal(err)
+	for _, cut := range []int{1, 7} {
+		if err := os.WriteFile(path, data[:len(data)-cut], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := dataloader.ReadSkipped(path); err != nil || !slices.Equal(got, want[:1]) {
+			t.Errorf("%d bytes cut off: %v, %v; want %v", cut, got, err, want[:1])
+		}
 	}
-	if got, err := dataloader.ReadSkipped(path); err != nil || !slices.Equal(got, want[:1]) {
-		t.Errorf("cut off: %v, %v; want %v", got, err, want[:1])
-	}
-	if err := os.WriteFile(path, append([]byte("{\n"), data...), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := dataloader.ReadSkipped(path); err == nil || !strings.Contains(err.Error(), "skipped.jsonl:1:") {
-		t.Errorf("a broken line: %v", err)
+	for _, line := range []string{"{\n", "null\n", `{"index":1}` + "\n"} {
+		if err := os.WriteFile(path, append([]byte("\n"+line), data...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dataloader.ReadSkipped(path); err == nil || !strings.Contains(err.Error(), "skipped.jsonl:2:") {
+			t.Errorf("a broken line %q: %v", line, err)
+		}
 	}
 	if err := dataloader.WriteSkipped(path, nil); err != nil {
 		t.Fatal(err)
