@@ -13,7 +13,7 @@
 //	        optimizer.safetensors
 //	        state.json
 //	        config.json
-//	        vocabulary.json          …and what else the run needs
+//	        vocabulary.json     …and what else the run needs
 //	    latest                  name of the newest folder; moves last
 //	    best                    name and score of the best one
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -322,6 +323,44 @@ func preset(t testing.TB, name string) Config {
 	c, err := Preset(name)
 	check(t, err)
 	return c
+}
+
+// TestDeclareTakesNoMemory: a configuration that asks for about 2³¹ parameters costs their names and shapes, and too
+// many of them are refused before they are allocated.
+func TestDeclareTakesNoMemory(t *testing.T) {
+	for _, layers := range []int{3, 256} { // 4.8e9 and 4e11 values
+		c, err := Preset("vit-l/16")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Vision.Width, c.Vision.MLP, c.Vision.Layers = maxWidth, maxWidth, layers
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		m, err := Declare(c, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := 0
+		for _, p := range m.Params.All() {
+			values += p.Size()
+		}
+		if values < maxParams {
+			t.Errorf("%d values, want a test of more than %d", values, maxParams)
+		}
+		err = m.Params.Init(rand.New(rand.NewPCG(1, 1)))
+		if err == nil || !strings.Contains(err.Error(), "are allowed") {
+			t.Errorf("%d values: %v", values, err)
+		}
+		runtime.ReadMemStats(&after)
+		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 16<<20 {
+			t.Errorf("%d values: %d bytes allocated", values, bytes)
+		}
+		for _, p := range m.Params.All() {
+			if p.Data != nil || p.Grad != nil {
+				t.Fatalf("%s has values", p.Name)
+			}
+		}
+	}
 }
 
 func TestSameSeedSameModel(t *testing.T) {
