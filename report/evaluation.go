@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/training"
 )
@@ -36,18 +37,23 @@ func FromEvaluation(e *training.Evaluation, command []string, took time.Duration
 		}
 		in.Training = append(in.Training, curve)
 	}
-	for _, b := range e.Broken {
-		in.Skipped.List = append(in.Skipped.List, SkippedItem{ID: b.ID, Reason: b.Reason})
-	}
-	if len(e.Runs) == 0 {
+	listed := make(map[string]bool)
+	skip := func(list []dataloader.Broken) {
+		for _, b := range list {
+			if !listed[b.ID] {
+				listed[b.ID] = true
+				in.Skipped.List = append(in.Skipped.List, SkippedItem{ID: b.ID, Reason: b.Reason})
+			}
+		}
 		in.Skipped.Count = len(in.Skipped.List)
+	}
+	// One picture may be in the gallery and in the list of the run, and in that with several captions.
+	skip(e.Broken)
+	if len(e.Runs) == 0 {
 		return in
 	}
 	main := e.Runs[0]
-	for _, b := range main.Skipped {
-		in.Skipped.List = append(in.Skipped.List, SkippedItem{ID: b.ID, Reason: b.Reason})
-	}
-	in.Skipped.Count = len(in.Skipped.List)
+	skip(main.Skipped)
 	c := main.Config
 	in.Title = main.Name + ", trained on " + c.Captions + " captions"
 	in.Facts = Facts{

@@ -18,6 +18,9 @@ func TestFromEvaluation(t *testing.T) {
 				{Step: 1, Loss: 4, Accuracy: .1, LearningRate: 1e-3, ImagesPerSecond: 500},
 				{Step: 2, Loss: 3, Accuracy: .2, LearningRate: 9e-4, ImagesPerSecond: 510},
 				{Step: 2, Validation: map[string]float64{"recall@1": .25}},
+				{Step: 3, Validation: map[string]float64{"image_to_caption.recall@1": .5}}, // no two pictures match
+			}, Skipped: []dataloader.Broken{
+				{ID: "a17", Line: 3, Reason: "truncated"}, {ID: "b20", Line: 4, Reason: "gone"}, {ID: "b20", Line: 5, Reason: "gone"},
 			}},
 			{Name: training.LiteralTwin, Config: c}, // a lone checkpoint: no log
 		},
@@ -34,8 +37,11 @@ func TestFromEvaluation(t *testing.T) {
 	if v := in.Training[0].Evaluations[0]; v != (Evaluation{2, .25}) {
 		t.Errorf("evaluation %+v", v)
 	}
+	if s := in.Skipped; s.Count != 2 || len(s.List) != 2 {
+		t.Errorf("skipped %+v, want each picture once", s)
+	}
 	page := string(write(t, in)["index.html"])
-	for _, want := range []string{"relsim, trained on anonymous captions", "mine.jsonl", "1\u202f234", "go run ./cmd/train --data mine.jsonl", "1m30s", "1 picture could not be used", "kernels"} {
+	for _, want := range []string{"relsim, trained on anonymous captions", "mine.jsonl", "1\u202f234", "go run ./cmd/train --data mine.jsonl", "1m30s", "2 pictures could not be used", "kernels"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
