@@ -143,15 +143,12 @@ func render(in *Input, figs map[string]*figure) ([]byte, error) {
 		Title:   in.Title,
 		CSS:     styleSheet(),
 		Summary: summarise(r),
-		Same:    "relation",
+		Same:    sameWord(r),
 		Skipped: in.Skipped,
 		Command: in.Facts.Command,
 	}
 	if p.Title == "" {
 		p.Title = "relsim report"
-	}
-	if r.Positives == "caption" {
-		p.Same = "caption"
 	}
 	p.Skipped.Count = max(p.Skipped.Count, len(p.Skipped.List))
 	p.SkippedMore = p.Skipped.Count - len(p.Skipped.List)
@@ -707,6 +704,8 @@ func examples(in *Input) (out []example, left int) {
 					y.Symbol, word = "✓", "right"
 				case retrieval.Twin:
 					y.Symbol, word = "≈", "look-alike"
+				case retrieval.Unjudged:
+					word = "not judged"
 				default:
 					y.Mark, y.Symbol = retrieval.Wrong, "✕"
 				}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -275,6 +276,71 @@ func TestWriteSmall(t *testing.T) {
 	for _, want := range []string{"has the query’s caption", "The intervals overlap: no difference is shown.", "does not show that relsim does better than chance", "finds the same caption"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
+// Own pictures with captions of their own, some without one: no picture matches another, so the captions are all there
+// is to measure. Nothing is drawn or printed as zero.
+func TestDistinctCaptions(t *testing.T) {
+	s := &retrieval.Set{Name: "mine.jsonl", Split: "val"}
+	for i := range 8 {
+		it := dataloader.Item{ID: fmt.Sprint("p", i), Family: -1, Profile: -1}
+		if i < 6 {
+			it.Caption = fmt.Sprint("caption ", i)
+		}
+		s.Items = append(s.Items, it)
+	}
+	pictures, captions := make([]float32, 8*8), make([]float32, 6*8)
+	for i := range 8 {
+		pictures[9*i] = 1
+		if i < 6 {
+			captions[9*i] = 1
+		}
+	}
+	c := retrieval.Default()
+	c.Resamples = 100
+	r, err := retrieval.Evaluate(context.Background(), s,
+		[]retrieval.Method{retrieval.Embedded("relsim", retrieval.Trained, pictures, captions, 8), retrieval.Chance(s)}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Queries != 6 || r.Gallery != 8 || len(r.Examples) != 6 {
+		t.Errorf("%d queries, gallery of %d, %d examples", r.Queries, r.Gallery, len(r.Examples))
+	}
+	for _, m := range r.Methods {
+		if len(m.ImageToImage) != 0 || len(m.Triplets) != 0 || len(m.Families) != 0 {
+			t.Errorf("%s: measured from image to image: %v, %v, %v", m.Name, m.ImageToImage, m.Triplets, m.Families)
+		}
+	}
+	for _, e := range r.Examples {
+		for _, row := range e.Rows {
+			for _, h := range row.Hits {
+				if h.Mark != retrieval.Unjudged {
+					t.Errorf("%s: %s is marked %s where nothing can be right", e.Query, h.ID, h.Mark)
+				}
+			}
+		}
+	}
+	if got, chance := r.Methods[0].ImageToCaption["recall@1"].Mean, r.Methods[1].ImageToCaption["recall@1"].Mean; got != 1 || math.Abs(chance-1./6) > 1e-12 {
+		t.Errorf("image to caption %v, chance %v", got, chance)
+	}
+	files := write(t, Input{Result: r, Training: []Curve{{Name: "relsim", Steps: []Step{{Step: 1, Loss: 2, LR: 1e-3}, {Step: 2, Loss: 1, LR: 1e-3}}}}})
+	checkPage(t, files["index.html"])
+	page := string(files["index.html"])
+	for _, want := range []string{"No two pictures share a caption", "the first caption that <b>relsim</b> finds", "Chance is .167", `id="captions"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for _, absent := range []string{`id="methods"`, `id="triplets"`, `id="relations"`, "✕</span>", "NaN", "validation"} {
+		if strings.Contains(page, absent) {
+			t.Errorf("the page has %q", absent)
+		}
+	}
+	for _, name := range []string{"bars.png", "recall.png", "families.png", "space.png"} {
+		if files[name] != nil {
+			t.Errorf("%s is drawn without data", name)
 		}
 	}
 }

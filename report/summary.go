@@ -34,6 +34,7 @@ func summarise(r *retrieval.Result) summary {
 	}
 	v, ok := ours.ImageToImage[r1]
 	if !ok {
+		s.captionsOnly(r, ours)
 		return s
 	}
 	var open []template.HTML // the paragraph being written
@@ -57,10 +58,7 @@ func summarise(r *retrieval.Result) summary {
 		}
 		open = append(open, template.HTML(fmt.Sprintf(format, args...)))
 	}
-	same := "relation"
-	if r.Positives == "caption" {
-		same = "caption"
-	}
+	same := sameWord(r)
 
 	// What ours does.
 	s.Tiles = append(s.Tiles, tile{num3(v.Mean), reach(v), ours.Name + ": first picture right (R@1)", ours.Kind})
@@ -143,6 +141,36 @@ func summarise(r *retrieval.Result) summary {
 	}
 	end()
 	return s
+}
+
+// captionsOnly says what can be said where no picture has another one that matches it: how the captions are found.
+func (s *summary) captionsOnly(r *retrieval.Result, ours *retrieval.MethodResult) {
+	v, ok := ours.ImageToCaption[r1]
+	if !ok {
+		return
+	}
+	s.Tiles = append(s.Tiles, tile{num3(v.Mean), reach(v), ours.Name + ": first caption right (R@1)", ours.Kind})
+	text := fmt.Sprintf("No two pictures share a %s, so nothing was measured from image to image. For %s, the first caption that <b>%s</b> finds is the query’s own: R@1 = %s.",
+		sameWord(r), outOf100(v.Mean), template.HTMLEscapeString(ours.Name), bracket(v))
+	if chance := byKind(r.Methods, retrieval.ChanceKind); chance != nil {
+		if c, ok := chance.ImageToCaption[r1]; ok {
+			s.Tiles = append(s.Tiles, tile{num3(c.Mean), "", "chance", "chance"})
+			text += fmt.Sprintf(" Chance is %s.", num3(c.Mean))
+			if v.Low <= c.Mean {
+				text += fmt.Sprintf(" The interval reaches down to it: <b>this evaluation does not show that %s does better than chance.</b>",
+					template.HTMLEscapeString(ours.Name))
+			}
+		}
+	}
+	s.Paragraphs = append(s.Paragraphs, template.HTML(text))
+}
+
+// sameWord is what pictures that match have in common.
+func sameWord(r *retrieval.Result) string {
+	if r.Positives == "caption" {
+		return "caption"
+	}
+	return "relation"
 }
 
 // verdict says whether a beats b at recall@1: by the interval of the paired

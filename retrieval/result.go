@@ -167,6 +167,7 @@ const (
 	Right        = "right"    // a positive of the query
 	Wrong        = "wrong"    // neither positive nor twin
 	Twin         = "twin"     // an attribute twin of the query that is not a positive
+	Unjudged     = "unjudged" // the query has no positive: nothing could be right
 )
 
 // Point is one pair of pictures.
@@ -200,5 +201,5 @@ type Hit struct {
 	Index    int     `json:"index"`
 	Relation string  `json:"relation,omitempty"`
 	Score    float64 `json:"score"`
-	Mark     string  `json:"mark"` // Right, Wrong or Twin
+	Mark     string  `json:"mark"` // Right, Wrong, Twin or Unjudged
 }

@@ -215,6 +215,8 @@ func (e *evaluation) showExamples(m Method) error {
 				h.Mark = Right
 			case it.Profile >= 0 && it.Profile == e.set.Items[q].Profile:
 				h.Mark = Twin
+			case len(e.truth.positives(q)) < 2:
+				h.Mark = Unjudged
 			}
 			row.Hits = append(row.Hits, h)
 		}

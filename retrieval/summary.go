@@ -37,6 +37,7 @@ type estimate struct {
 	values   []float64 // NaN: left out
 	clusters []int
 	keep     func(i int) bool
+	against  []float64 // if not nil: the figure is values - against; NaN: left out
 }
 
 // estimate computes the figures in parallel; one without a value stays absent.
@@ -44,21 +45,29 @@ func (e *evaluation) estimate(ctx context.Context, list []estimate) error {
 	var mu sync.Mutex
 	return parallel(ctx, len(list), e.cfg.Workers, func(_, i int) error {
 		x := list[i]
-		var kept []float64
+		var kept, against []float64
 		var of []int
 		for j, value := range x.values {
-			if !math.IsNaN(value) && x.keep(j) {
-				kept, of = append(kept, value), append(of, x.clusters[j])
+			if math.IsNaN(value) || x.against != nil && math.IsNaN(x.against[j]) || !x.keep(j) {
+				continue
+			}
+			kept, of = append(kept, value), append(of, x.clusters[j])
+			if x.against != nil {
+				against = append(against, x.against[j])
 			}
 		}
 		if len(kept) == 0 {
 			return nil
 		}
-		bootstrap := metrics.Bootstrap
-		if x.name == "median_rank" {
-			bootstrap = metrics.BootstrapMedian
+		var interval metrics.Interval
+		switch rng := e.bootstrap(); {
+		case x.against != nil:
+			interval = metrics.BootstrapDifference(kept, against, of, e.cfg.Resamples, rng)
+		case x.name == "median_rank":
+			interval = metrics.BootstrapMedian(kept, of, e.cfg.Resamples, rng)
+		default:
+			interval = metrics.Bootstrap(kept, of, e.cfg.Resamples, rng)
 		}
-		interval := bootstrap(kept, of, e.cfg.Resamples, e.bootstrap())
 		mu.Lock()
 		defer mu.Unlock()
 		if *x.to == nil {
@@ -84,16 +93,16 @@ func (e *evaluation) summarize(ctx context.Context, m Method, v *values, heldOut
 	keepCaption := func(c int) bool { return e.captions[c].HeldOut == heldOut }
 	var list []estimate
 	for name, values := range v.image {
-		list = append(list, estimate{&r.ImageToImage, name, values, clusters, keep})
+		list = append(list, estimate{&r.ImageToImage, name, values, clusters, keep, nil})
 	}
 	for kind, values := range v.triplets {
-		list = append(list, estimate{&r.Triplets, tripletNames[kind], values, clusters, keep})
+		list = append(list, estimate{&r.Triplets, tripletNames[kind], values, clusters, keep, nil})
 	}
 	for name, values := range v.toText {
-		list = append(list, estimate{&r.ImageToCaption, name, values, clusters, keep})
+		list = append(list, estimate{&r.ImageToCaption, name, values, clusters, keep, nil})
 	}
 	for name, values := range v.toImage {
-		list = append(list, estimate{&r.CaptionToImage, name, values, ofCaption, keepCaption})
+		list = append(list, estimate{&r.CaptionToImage, name, values, ofCaption, keepCaption, nil})
 	}
 	families := make([]Metrics, len(e.truth.groups))
 	counts := make([]int, len(e.truth.groups))
@@ -109,9 +118,9 @@ func (e *evaluation) summarize(ctx context.Context, m Method, v *values, heldOut
 		for g := range families {
 			inFamily := func(j int) bool { return keep(j) && e.truth.group[e.queries[j]] == g }
 			for _, name := range []string{recallName(1), recallName(10), "map", "twin@1"} {
-				list = append(list, estimate{&families[g], name, v.image[name], clusters, inFamily})
+				list = append(list, estimate{&families[g], name, v.image[name], clusters, inFamily, nil})
 			}
-			list = append(list, estimate{&families[g], tripletNames[conflict], v.triplets[conflict], clusters, inFamily})
+			list = append(list, estimate{&families[g], tripletNames[conflict], v.triplets[conflict], clusters, inFamily, nil})
 		}
 	}
 	if err := e.estimate(ctx, list); err != nil {
@@ -146,20 +155,12 @@ func (e *evaluation) difference(ctx context.Context, method, against string, a, 
 	var list []estimate
 	for name := range a.image {
 		if name != "median_rank" {
-			list = append(list, estimate{&d.ImageToImage, name, minus(a.image[name], b.image[name]), clusters, keep})
+			list = append(list, estimate{&d.ImageToImage, name, a.image[name], clusters, keep, b.image[name]})
 		}
 	}
 	for kind := range a.triplets {
-		list = append(list, estimate{&d.Triplets, tripletNames[kind], minus(a.triplets[kind], b.triplets[kind]), clusters, keep})
+		list = append(list, estimate{&d.Triplets, tripletNames[kind], a.triplets[kind], clusters, keep, b.triplets[kind]})
 	}
 	err := e.estimate(ctx, list)
 	return d, err
-}
-
-func minus(a, b []float64) []float64 {
-	d := make([]float64, len(a))
-	for i := range d {
-		d[i] = a[i] - b[i]
-	}
-	return d
 }
