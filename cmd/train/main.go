@@ -29,6 +29,7 @@ import (
 	"syscall"
 	"time"
 
+	"relsim/checkpoints"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -107,6 +108,13 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	}
 	show.note("%d pictures to train on, %d to validate on (%.1f s)", data.Train.Len(), data.Val.Len(), time.Since(began).Seconds())
 
+	control := config.Captions == training.Anonymous && o.data == training.ScenesName && !o.noTwin
+	controlFolder := filepath.Join(o.out, training.LiteralTwin)
+	if control && run.Resume == training.ResumeNever { // it would only be refused after the model is trained
+		if dir, err := checkpoints.Latest(controlFolder); err == nil {
+			return fmt.Errorf("training: %s holds a run already (%s): choose another folder, or resume it", controlFolder, dir)
+		}
+	}
 	summary, err := training.Run(ctx, config, run, data, show.observer("train"))
 	if err != nil {
 		return err
@@ -115,18 +123,18 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.out}}
 	if config.Captions == training.Literal {
 		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.out}
-	} else if config.Captions == training.Anonymous && o.data == training.ScenesName && !o.noTwin {
+	} else if control {
 		twin := config
 		twin.Captions = training.Literal
-		run.Out = filepath.Join(o.out, training.LiteralTwin)
+		run.Out = controlFolder
 		if run.Resume == training.ResumeMust { // the run is there; its control may not have begun
 			run.Resume = training.ResumeAuto
 		}
-		control, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin))
+		twinSummary, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin))
 		if err != nil {
 			return err
 		}
-		reportSkipped(stderr, training.LiteralTwin, control.Skipped, run.Out)
+		reportSkipped(stderr, training.LiteralTwin, twinSummary.Skipped, run.Out)
 		models = append(models, training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: run.Out})
 	}
 	if o.noReport {
