@@ -39,6 +39,7 @@ const (
 	gemmPackedB  = 1 << 22 // most values of B that are packed at once
 	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
 	gemmLargeB   = 1 << 21 // values of B that are far from the processor
+	gemmRoundB   = 1 << 20 // values of B above which a long sum is done in rounds, so that what is packed stays near
 	gemmPackRows = 128     // rows of B that an item packs
 	gemmRows     = 16      // rows that are packed together, so that each is read in order
 	gemmItems    = 8       // blocks wanted, so that several threads have work
@@ -156,6 +157,9 @@ func (g *gemmJob) run(p *Pool) {
 	if g.packB && g.k*g.n > gemmPackedB {
 		kRound = min(g.k, gemmPackedK/g.kc*g.kc)
 		nRound = min(g.n, gemmPackedB/kRound/u.nr*u.nr)
+	}
+	if g.packB && g.transA && g.k*g.n > gemmRoundB {
+		kRound = g.kc
 	}
 	for g.k0 = 0; g.k0 == 0 || g.k0 < g.k; g.k0 = g.k1 {
 		g.k1 = min(g.k, g.k0+kRound)
