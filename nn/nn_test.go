@@ -82,10 +82,6 @@ func TestParamsLayout(t *testing.T) {
 	if got, want := s.NonFinite(), []string{"grad of bias", "conv"}; !slices.Equal(got, want) {
 		t.Errorf("NonFinite = %q, want %q", got, want)
 	}
-	s.ZeroGrad()
-	if bias.Grad[0] != 0 {
-		t.Error("ZeroGrad left a gradient")
-	}
 }
 
 func TestParamsErrors(t *testing.T) {

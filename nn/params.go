@@ -206,9 +206,6 @@ func Kinds() []Kind {
 	return all
 }
 
-// ZeroGrad sets all gradients to zero.
-func (s *Params) ZeroGrad() { clear(s.grad) }
-
 // NonFinite returns the names of the parameters whose value or gradient is
 // infinite or not a number, as "name" and "grad of name".
 func (s *Params) NonFinite() []string {

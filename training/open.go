@@ -73,7 +73,7 @@ func Open(path string, threads int) (*Embedder, error) {
 	if err := model.Params.Init(rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
 		return fail(err)
 	}
-	if err := checkpoints.AssignTensors(targets(model.Params), dir, snapshot.Model); err != nil {
+	if err := checkpoints.AssignTensors(model.Params.Targets(), dir, snapshot.Model); err != nil {
 		return nil, err
 	}
 	pool := kernel.NewPool(threads)

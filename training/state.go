@@ -9,7 +9,6 @@ import (
 
 	"relsim/checkpoints"
 	"relsim/dataloader"
-	"relsim/nn"
 )
 
 // Files of a checkpoint beside the weights.
@@ -30,24 +29,6 @@ type state struct {
 // averaged ones.
 const weightsPrefix = "weights."
 
-// targets lists the parameters as places to read tensors into.
-func targets(params *nn.Params) []checkpoints.Target {
-	var list []checkpoints.Target
-	for _, p := range params.All() {
-		list = append(list, checkpoints.Target{Name: p.Name, Shape: p.Shape, Data: p.Data})
-	}
-	return list
-}
-
-// tensors lists the parameters as tensors, with their values of now.
-func tensors(params *nn.Params, prefix string) []checkpoints.Tensor {
-	var list []checkpoints.Tensor
-	for _, p := range params.All() {
-		list = append(list, checkpoints.FromFloat32(prefix+p.Name, p.Shape, p.Data))
-	}
-	return list
-}
-
 // save writes a checkpoint of the last whole step, marks it when it is the best by validation, and removes old ones.
 func (t *trainer) save() error {
 	if t.savedStep == t.step && t.saved != "" {
@@ -60,11 +41,14 @@ func (t *trainer) save() error {
 	optimizer := t.optimizer.State()
 	if t.average != nil {
 		optimizer = append(optimizer, t.average.State()...)
-		optimizer = append(optimizer, tensors(t.model.Params, weightsPrefix)...)
+		for _, tensor := range t.model.Params.State() {
+			tensor.Name = weightsPrefix + tensor.Name
+			optimizer = append(optimizer, tensor)
+		}
 		defer t.average.Apply()()
 	}
 	snapshot := checkpoints.Snapshot{
-		Model:     tensors(t.model.Params, ""),
+		Model:     t.model.Params.State(),
 		Optimizer: optimizer,
 		Files:     make(map[string][]byte),
 	}
@@ -193,7 +177,7 @@ func (t *trainer) restore(dir string) error {
 			}
 		}
 	}
-	if err := checkpoints.AssignTensors(targets(t.model.Params), dir, weights); err != nil {
+	if err := checkpoints.AssignTensors(t.model.Params.Targets(), dir, weights); err != nil {
 		return err
 	}
 	t.step, t.epoch = was.Step, was.Epoch

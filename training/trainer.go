@@ -182,7 +182,7 @@ func (t *trainer) compile(backend graph.Backend, build func(*graph.Builder, *tow
 		return nil, fmt.Errorf("training: %w", err)
 	}
 	program, err := graph.Compile(b, graph.Config{
-		Backend: backend, Outputs: []*graph.Node{w.emb}, Embedding: w.emb, Wrt: b.Params(), Training: true,
+		Backend: backend, Embedding: w.emb, Wrt: b.Params(), Training: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
@@ -220,10 +220,12 @@ func (t *trainer) begin() {
 func (t *trainer) update(batch *dataloader.Batch) error {
 	t.fill(batch)
 	passes := t.config.Batch / t.config.MicroBatch
-	for i := range passes {
-		if err := t.forward(batch, i); err != nil {
-			return err
-		}
+	loadImages := func(i int) error { return t.loadImages(batch, i) }
+	if err := t.vision.program.ForwardEach(passes, loadImages, t.images); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	if err := t.text.program.ForwardEach(passes, t.loadText, t.texts); err != nil {
+		return fmt.Errorf("training: %w", err)
 	}
 	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
 	if err != nil {
@@ -232,16 +234,11 @@ func (t *trainer) update(batch *dataloader.Batch) error {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return t.nonFinite(fmt.Errorf("the loss is %v", value))
 	}
-	for i := passes - 1; i >= 0; i-- {
-		last := i == passes-1
-		if !last { // its activations were overwritten by the next one's
-			if err := t.forward(batch, i); err != nil {
-				return err
-			}
-		}
-		if err := t.backward(i, !last); err != nil {
-			return err
-		}
+	if err := t.vision.program.BackwardEach(passes, loadImages, t.loss.GradImg); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	if err := t.text.program.BackwardEach(passes, t.loadText, t.loss.GradTxt); err != nil {
+		return fmt.Errorf("training: %w", err)
 	}
 	rate := t.schedule.At(t.step)
 	norm, err := t.optimizer.Step(rate)
@@ -288,47 +285,26 @@ func (t *trainer) fill(batch *dataloader.Batch) {
 	t.model.FillText(t.ids, t.weights, t.encoded, rng, t.config.WordDropout)
 }
 
-// forward embeds micro-batch i of a batch.
-func (t *trainer) forward(batch *dataloader.Batch, i int) error {
-	n, length := t.config.MicroBatch, t.config.Model.Text.Length
-	size := len(batch.Images) / t.config.Batch
-	seed := rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i)).Uint64()
-	if err := t.vision.program.SetFloats(t.vision.images, batch.Images[i*n*size:(i+1)*n*size]); err != nil {
-		return fmt.Errorf("training: %w", err)
-	}
-	if err := t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n*length:(i+1)*n*length]); err != nil {
-		return fmt.Errorf("training: %w", err)
-	}
-	if err := t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n*length:(i+1)*n*length]); err != nil {
-		return fmt.Errorf("training: %w", err)
-	}
-	for _, side := range []struct {
-		tower *tower
-		dst   []float32
-	}{{t.vision, t.images}, {t.text, t.texts}} {
-		side.tower.program.SetSeed(seed)
-		if err := side.tower.program.Forward(); err != nil {
-			return fmt.Errorf("training: %w", err)
-		}
-		width := t.config.Model.EmbedDim
-		copy(side.dst[i*n*width:(i+1)*n*width], side.tower.program.Value(side.tower.emb))
-	}
-	return nil
+// loadImages binds the pictures of micro-batch i of a batch.
+func (t *trainer) loadImages(batch *dataloader.Batch, i int) error {
+	n := t.config.MicroBatch * (len(batch.Images) / t.config.Batch)
+	t.vision.program.SetSeed(t.dropoutSeed(i))
+	return t.vision.program.SetFloats(t.vision.images, batch.Images[i*n:(i+1)*n])
 }
 
-// backward writes the gradients of micro-batch i, which was forwarded last, or adds them to those of others.
-func (t *trainer) backward(i int, add bool) error {
-	n := t.config.MicroBatch * t.config.Model.EmbedDim
-	for _, side := range []struct {
-		tower    *tower
-		upstream []float32
-	}{{t.vision, t.loss.GradImg}, {t.text, t.loss.GradTxt}} {
-		side.tower.program.SetAccumulate(add)
-		if err := side.tower.program.Backward(side.upstream[i*n : (i+1)*n]); err != nil {
-			return fmt.Errorf("training: %w", err)
-		}
-	}
-	return nil
+// loadText binds the captions of micro-batch i, as fill left them.
+func (t *trainer) loadText(i int) error {
+	n := t.config.MicroBatch * t.config.Model.Text.Length
+	t.text.program.SetSeed(t.dropoutSeed(i))
+	return errors.Join(
+		t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n:(i+1)*n]),
+		t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n:(i+1)*n]),
+	)
+}
+
+// dropoutSeed is that of micro-batch i of this step, the same each time it is forwarded.
+func (t *trainer) dropoutSeed(i int) uint64 {
+	return rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i)).Uint64()
 }
 
 // nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity.
