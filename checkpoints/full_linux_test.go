@@ -12,7 +12,7 @@ import (
 func TestFullFileSystem(t *testing.T) {
 	run := t.TempDir()
 	if err := syscall.Mount("tmpfs", run, "tmpfs", 0, "size=48k"); err != nil {
-		t.Logf("no file system of its own here (%v); TestFullDisk covers the same with a file that runs full", err)
+		t.Logf("NOT RUN: no file system of its own here (%v); TestFullDisk covers the same with a file that runs full", err)
 		return
 	}
 	defer func() {
