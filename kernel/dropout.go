@@ -17,22 +17,46 @@ import "fmt"
 // mixer lowbias32 of Wellons on the index within them.
 func Dropout(p *Pool, y, x []float32, rate float32, seed, stream uint64) {
 	needLen("Dropout", "x", len(x), len(y))
-	if !(rate >= 0 && rate < 1) {
-		panic(fmt.Sprintf("kernel: Dropout: rate = %v, want 0 <= rate < 1", rate))
-	}
 	s := newSweep()
-	s.y, s.a = y, x
-	s.alpha = float32(1 / (1 - float64(rate)))
-	s.threshold = uint32(float64(rate) * (1 << 32))
-	s.key = splitMix64(splitMix64(seed) ^ stream)
+	s.y, s.a, s.mask = y, x, newDropoutMask("Dropout", rate, seed, stream)
 	s.over(p, pieces(len(y)), dropoutPiece)
 	s.free()
 }
 
 func dropoutPiece(s *sweep, i int) {
 	lo, hi := piece(i, len(s.y))
-	key := splitMix64(s.key + uint64(i))
-	dropoutRow(s.y[lo:hi], s.a[lo:hi], s.alpha, s.threshold, uint32(key), uint32(key>>32))
+	s.mask.apply(s.y[lo:hi], s.a[lo:hi], lo)
+}
+
+// dropoutMask is the mask of one call.
+type dropoutMask struct {
+	scale     float32
+	threshold uint32
+	key       uint64
+}
+
+// newDropoutMask panics in the name of op if rate is not in [0, 1).
+func newDropoutMask(op string, rate float32, seed, stream uint64) dropoutMask {
+	if !(rate >= 0 && rate < 1) {
+		panic(fmt.Sprintf("kernel: %s: rate = %v, want 0 <= rate < 1", op, rate))
+	}
+	return dropoutMask{
+		scale:     float32(1 / (1 - float64(rate))),
+		threshold: uint32(float64(rate) * (1 << 32)),
+		key:       splitMix64(splitMix64(seed) ^ stream),
+	}
+}
+
+// apply writes elements at, at+1, … of a masked vector to y, given those of the
+// vector; y may be x.
+func (m *dropoutMask) apply(y, x []float32, at int) {
+	for len(y) > 0 {
+		i, first := at/pieceLen, at%pieceLen
+		n := min(len(y), pieceLen-first)
+		key := splitMix64(m.key + uint64(i))
+		dropoutRow(y[:n], x[:n], m.scale, m.threshold, uint32(first), uint32(key), uint32(key>>32))
+		y, x, at = y[n:], x[n:], at+n
+	}
 }
 
 // splitMix64 is the output function of SplitMix64 (Steele, Lea, Flood, OOPSLA

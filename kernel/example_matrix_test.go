@@ -120,3 +120,39 @@ func ExampleSetTier() {
 	fmt.Println(kernel.Active())
 	// Output: generic
 }
+
+func ExampleLinearGELU() {
+	x := []float32{1, 2}
+	w := []float32{3, -4, 0.5, 0.25} // two outputs
+	y, h := make([]float32, 2), make([]float32, 2)
+	kernel.LinearGELU(nil, kernel.GELUErf, y, h, x, w, nil, 1, 2, 2)
+	fmt.Printf("%.3f of %v\n", y, h)
+	// Output: [-0.000 0.841] of [-5 1]
+}
+
+func ExampleLinearAdd() {
+	x := []float32{10, 20, 30} // the residual stream, one row
+	branch := []float32{1, 2}
+	w := []float32{1, 0, 0, 1, 1, 1}
+	kernel.LinearAdd(nil, x, branch, w, []float32{0.5, 0.5, 0.5}, x, 1, 2, 3)
+	fmt.Println(x)
+	// Output: [11.5 22.5 33.5]
+}
+
+func ExampleLinearDropoutAdd() {
+	x, y := []float32{10, 20, 30, 40}, make([]float32, 4)
+	w := []float32{1, 1, 1, 1}
+	kernel.LinearDropoutAdd(nil, y, []float32{1}, w, nil, x, 0.5, 7, 9, 1, 1, 4)
+	fmt.Println(y)
+	// Output: [10 20 32 40]
+}
+
+func ExampleLinearGradXGELU() {
+	h := []float32{0, 100} // of one row; the activation's slope there is a half, and one
+	dy := []float32{1}
+	w := []float32{3, 5}
+	dh := make([]float32, 2)
+	kernel.LinearGradXGELU(nil, kernel.GELUErf, dh, dy, w, h, 1, 2, 1)
+	fmt.Printf("%.3f\n", dh)
+	// Output: [1.500 5.000]
+}

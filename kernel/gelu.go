@@ -46,13 +46,18 @@ func GELU(p *Pool, kind GELUKind, y, x []float32) {
 
 func geluPiece(s *sweep, i int) {
 	lo, hi := piece(i, len(s.y))
-	switch s.kind {
+	s.kind.row(s.y[lo:hi], s.a[lo:hi])
+}
+
+// row: y = gelu(x).
+func (k GELUKind) row(y, x []float32) {
+	switch k {
 	case GELUErf:
-		geluErfRow(s.y[lo:hi], s.a[lo:hi])
+		geluErfRow(y, x)
 	case GELUTanh:
-		geluTanhRow(s.y[lo:hi], s.a[lo:hi])
+		geluTanhRow(y, x)
 	case GELUQuick:
-		geluQuickRow(s.y[lo:hi], s.a[lo:hi])
+		geluQuickRow(y, x)
 	}
 }
 
@@ -76,13 +81,18 @@ func GELUGrad(p *Pool, kind GELUKind, dx, x, dy []float32) {
 
 func geluGradPiece(s *sweep, i int) {
 	lo, hi := piece(i, len(s.y))
-	switch s.kind {
+	s.kind.gradRow(s.y[lo:hi], s.a[lo:hi], s.b[lo:hi])
+}
+
+// gradRow: dx = dy * gelu'(x).
+func (k GELUKind) gradRow(dx, x, dy []float32) {
+	switch k {
 	case GELUErf:
-		geluErfGradRow(s.y[lo:hi], s.a[lo:hi], s.b[lo:hi])
+		geluErfGradRow(dx, x, dy)
 	case GELUTanh:
-		geluTanhGradRow(s.y[lo:hi], s.a[lo:hi], s.b[lo:hi])
+		geluTanhGradRow(dx, x, dy)
 	case GELUQuick:
-		geluQuickGradRow(s.y[lo:hi], s.a[lo:hi], s.b[lo:hi])
+		geluQuickGradRow(dx, x, dy)
 	}
 }
 

@@ -13,21 +13,21 @@ import "fmt"
 // Gemm panics if a leading dimension or a length does not fit.
 func Gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
 	checkGemm(transA, transB, m, n, k, a, lda, b, ldb, c, ldc)
-	gemm(p, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, nil)
+	gemm(p, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, nil, epilogue{})
 }
 
 // gemm is [Gemm] without its checks; with bias (n) instead of accumulate, sums start
-// from bias.
-func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool, bias []float32) {
+// from bias. An epilogue takes the sums from C, or from scratch memory if c is nil.
+func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool, bias []float32, e epilogue) {
 	if m == 0 || n == 0 {
 		return
 	}
 	g := gemmJobs.get()
 	g.transA, g.transB, g.m, g.n, g.k = transA, transB, m, n, k
 	g.a, g.lda, g.b, g.ldb, g.c, g.ldc = a, lda, b, ldb, c, ldc
-	g.accumulate, g.bias = accumulate, bias
+	g.accumulate, g.bias, g.epilogue = accumulate, bias, e
 	g.run(p)
-	g.a, g.b, g.c, g.bias = nil, nil, nil, nil
+	g.a, g.b, g.c, g.bias, g.epilogue = nil, nil, nil, nil, epilogue{}
 	gemmJobs.put(g)
 }
 
@@ -62,6 +62,7 @@ type gemmJob struct {
 	lda, ldb, ldc  int
 	accumulate     bool
 	bias           []float32 // (n) or nil; not with accumulate
+	epilogue       epilogue
 
 	micro        *microKernel
 	phase        gemmPhase
@@ -89,8 +90,8 @@ const (
 
 // gemmWork is the scratch memory of one item.
 type gemmWork struct {
-	t    tile
-	a, b []float32
+	t       tile
+	a, b, c []float32
 }
 
 // room returns x with at least n values, the same memory if it has them.
@@ -155,8 +156,10 @@ func (g *gemmJob) run(p *Pool) {
 	g.mBlocks = ceilDiv(g.m, g.mBlock)
 	kRound, nRound := g.k, g.n
 	if g.packB && g.k*g.n > gemmPackedB {
-		kRound = min(g.k, gemmPackedK/g.kc*g.kc)
-		nRound = min(g.n, gemmPackedB/kRound/u.nr*u.nr)
+		if g.c != nil { // else nothing holds the sums from round to round
+			kRound = min(g.k, gemmPackedK/g.kc*g.kc)
+		}
+		nRound = min(g.n, max(1, gemmPackedB/kRound/u.nr)*u.nr)
 	}
 	if g.packB && g.transA && g.k*g.n > gemmRoundB {
 		kRound = g.kc
@@ -280,17 +283,31 @@ func (g *gemmJob) setA(w *gemmWork, r0, r1, q0, q1 int) {
 	}
 }
 
+// columns returns the first column of panel i of this round and that of the next.
+func (g *gemmJob) columns(i int) (start, end int) {
+	start, width := g.micro.panelAt(g.j1-g.j0, i)
+	return g.j0 + start, g.j0 + start + width
+}
+
 // block computes rows r0 … r1-1 of the panels p0 … p1-1, for this round's part of
 // the sum.
 func (g *gemmJob) block(w *gemmWork, r0, r1, p0, p1 int) {
 	t, u := &w.t, g.micro
+	first, _ := g.columns(p0)
+	c, ldc := g.c, g.ldc
+	at := r0*ldc + first // of the block in c
+	if c == nil {
+		_, last := g.columns(p1 - 1)
+		at, ldc = 0, (last-first+lineFloats-1)&^(lineFloats-1)
+		w.c = room(w.c, (r1-r0)*ldc)
+		c = w.c
+	}
 	for q0 := g.k0; q0 == g.k0 || q0 < g.k1; q0 += g.kc {
 		q1 := min(g.k1, q0+g.kc)
 		g.setA(w, r0, r1, q0, q1)
-		a := t.a
+		a, ready := t.a, first
 		for i := p0; i < p1; i++ {
-			start, width := u.panelAt(g.j1-g.j0, i)
-			j := g.j0 + start
+			j, end := g.columns(i)
 			t.a = a
 			switch {
 			case q1 == q0:
@@ -300,7 +317,7 @@ func (g *gemmJob) block(w *gemmWork, r0, r1, p0, p1 int) {
 			default:
 				t.b, t.bStep = &g.b[q0*g.ldb+j], g.ldb*wordSize
 			}
-			t.c, t.cRow = &g.c[r0*g.ldc+j], g.ldc*wordSize
+			t.c, t.cRow = &c[at+j-first], ldc*wordSize
 			t.init, t.initRow = nil, 0
 			switch {
 			case q0 > 0 || g.accumulate:
@@ -308,7 +325,11 @@ func (g *gemmJob) block(w *gemmWork, r0, r1, p0, p1 int) {
 			case g.bias != nil:
 				t.init = &g.bias[j]
 			}
-			u.panel(t, r1-r0, width)
+			u.panel(t, r1-r0, end-j)
+			if q1 == g.k && (end-ready >= epilogueCols || i == p1-1) {
+				g.epilogue.apply(c[at+ready-first:], ldc, r0, r1, ready, end)
+				ready = end
+			}
 		}
 	}
 }
@@ -344,8 +365,11 @@ func (g *gemmJob) pieceSum(w *gemmWork, i int) {
 
 // addPieces adds the pieces of row r up.
 func (g *gemmJob) addPieces(r int) {
-	row := g.c[r*g.ldc : r*g.ldc+g.n]
 	rest := g.partial[r*g.n:]
+	row := rest[:g.n]
+	if g.c != nil {
+		row = g.c[r*g.ldc : r*g.ldc+g.n]
+	}
 	if !g.accumulate {
 		copy(row, rest)
 		if g.bias != nil {
@@ -357,6 +381,7 @@ func (g *gemmJob) addPieces(r int) {
 		Add(nil, row, row, rest[:g.n])
 		rest = rest[min(len(rest), g.m*g.n):]
 	}
+	g.epilogue.apply(row, g.n, r, r+1, 0, g.n)
 }
 
 func checkGemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {

@@ -10,10 +10,8 @@ import "fmt"
 // overlap x or w. It panics if a length does not fit.
 func Linear(p *Pool, y, x, w, bias []float32, rows, in, out int) {
 	checkLinear("Linear", "y", y, "x", x, "w", w, rows, in, out)
-	if bias != nil {
-		checkLen("Linear", "bias", bias, out)
-	}
-	gemm(p, false, true, rows, out, in, x, in, w, in, y, out, false, bias)
+	checkBias("Linear", bias, out)
+	gemm(p, false, true, rows, out, in, x, in, w, in, y, out, false, bias, epilogue{})
 }
 
 // LinearGradX is the gradient of [Linear] with respect to x:

@@ -432,15 +432,15 @@ func geluQuickGradGeneric(dx, x, dy []float32) {
 }
 
 // dropoutRow: y = x * (scale if the random number of the element is at least
-// threshold, else 0).
-func dropoutRow(y, x []float32, scale float32, threshold, key0, key1 uint32) {
-	dropoutKernel.get()(y, x, scale, threshold, key0, key1)
+// threshold, else 0). The elements have the numbers first, first+1, ….
+func dropoutRow(y, x []float32, scale float32, threshold, first, key0, key1 uint32) {
+	dropoutKernel.get()(y, x, scale, threshold, first, key0, key1)
 }
 
-func dropoutGeneric(y, x []float32, scale float32, threshold, key0, key1 uint32) {
+func dropoutGeneric(y, x []float32, scale float32, threshold, first, key0, key1 uint32) {
 	x = x[:len(y)]
 	for i := range y {
-		h := uint32(i)*0x9e3779b1 ^ key0
+		h := (first+uint32(i))*0x9e3779b1 ^ key0
 		h = (h ^ h>>16) * 0x7feb352d
 		h = (h^h>>15)*0x846ca68b + key1
 		h = (h ^ h>>16) * 0x7feb352d

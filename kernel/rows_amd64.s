@@ -3491,16 +3491,19 @@ finish:
 	VZEROUPPER
 	RET
 
-// func dropoutAVX2(y []float32, x []float32, scale float32, threshold uint32, key0 uint32, key1 uint32)
+// func dropoutAVX2(y []float32, x []float32, scale float32, threshold uint32, first uint32, key0 uint32, key1 uint32)
 // Requires: AVX, AVX2
-TEXT ·dropoutAVX2(SB), NOSPLIT, $0-64
+TEXT ·dropoutAVX2(SB), NOSPLIT, $0-68
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	VBROADCASTSS scale+48(FP), Y0
 	VBROADCASTSS threshold+52(FP), Y1
-	VBROADCASTSS key0+56(FP), Y2
-	VBROADCASTSS key1+60(FP), Y3
-	VMOVUPS      rows_indexAVX2<>+0(SB), Y4
+	VBROADCASTSS first+56(FP), Y2
+	VBROADCASTSS key0+60(FP), Y3
+	VBROADCASTSS key1+64(FP), Y4
+	VMOVUPS      rows_9e3779b1<>+0(SB), Y5
+	VPMULLD      Y5, Y2, Y2
+	VPADDD       rows_indexAVX2<>+0(SB), Y2, Y2
 	VMOVUPS      rows_f1bbcd88<>+0(SB), Y5
 	VMOVUPS      rows_7feb352d<>+0(SB), Y6
 	VPXOR        rows_80000000<>+0(SB), Y1, Y1
@@ -3512,15 +3515,15 @@ TEXT ·dropoutAVX2(SB), NOSPLIT, $0-64
 many:
 	CMPQ     BX, SI
 	JG       manydone
-	VPXOR    Y2, Y4, Y7
-	VPADDD   Y5, Y4, Y4
+	VPXOR    Y3, Y2, Y7
+	VPADDD   Y5, Y2, Y2
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
 	VPSRLD   $0x0f, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
-	VPADDD   Y3, Y7, Y7
+	VPADDD   Y4, Y7, Y7
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
@@ -3532,15 +3535,15 @@ many:
 	VPANDN   Y0, Y7, Y7
 	VMULPS   Y7, Y8, Y8
 	VMOVUPS  Y8, (AX)(BX*4)
-	VPXOR    Y2, Y4, Y7
-	VPADDD   Y5, Y4, Y4
+	VPXOR    Y3, Y2, Y7
+	VPADDD   Y5, Y2, Y2
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
 	VPSRLD   $0x0f, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
-	VPADDD   Y3, Y7, Y7
+	VPADDD   Y4, Y7, Y7
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
@@ -3562,15 +3565,15 @@ manydone:
 one:
 	CMPQ     BX, SI
 	JG       onedone
-	VPXOR    Y2, Y4, Y7
-	VPADDD   Y5, Y4, Y4
+	VPXOR    Y3, Y2, Y7
+	VPADDD   Y5, Y2, Y2
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
 	VPSRLD   $0x0f, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  rows_846ca68b<>+0(SB), Y7, Y7
-	VPADDD   Y3, Y7, Y7
+	VPADDD   Y4, Y7, Y7
 	VPSRLD   $0x10, Y7, Y8
 	VPXOR    Y8, Y7, Y7
 	VPMULLD  Y6, Y7, Y7
@@ -3593,26 +3596,26 @@ onedone:
 	SHLQ       $0x02, SI
 	SUBQ       SI, DX
 	VMOVDQU    32(DX), Y7
-	VPXOR      Y2, Y4, Y2
-	VPADDD     Y5, Y4, Y4
-	VPSRLD     $0x10, Y2, Y4
-	VPXOR      Y4, Y2, Y2
-	VPMULLD    Y6, Y2, Y2
-	VPSRLD     $0x0f, Y2, Y4
-	VPXOR      Y4, Y2, Y2
-	VPMULLD    rows_846ca68b<>+0(SB), Y2, Y2
-	VPADDD     Y3, Y2, Y2
-	VPSRLD     $0x10, Y2, Y4
-	VPXOR      Y4, Y2, Y2
-	VPMULLD    Y6, Y2, Y2
-	VPSRLD     $0x0f, Y2, Y4
-	VPXOR      Y4, Y2, Y2
-	VMASKMOVPS (CX)(BX*4), Y7, Y3
-	VPXOR      rows_80000000<>+0(SB), Y2, Y2
-	VPCMPGTD   Y2, Y1, Y1
+	VPXOR      Y3, Y2, Y3
+	VPADDD     Y5, Y2, Y2
+	VPSRLD     $0x10, Y3, Y2
+	VPXOR      Y2, Y3, Y3
+	VPMULLD    Y6, Y3, Y3
+	VPSRLD     $0x0f, Y3, Y2
+	VPXOR      Y2, Y3, Y3
+	VPMULLD    rows_846ca68b<>+0(SB), Y3, Y3
+	VPADDD     Y4, Y3, Y3
+	VPSRLD     $0x10, Y3, Y2
+	VPXOR      Y2, Y3, Y3
+	VPMULLD    Y6, Y3, Y3
+	VPSRLD     $0x0f, Y3, Y2
+	VPXOR      Y2, Y3, Y3
+	VMASKMOVPS (CX)(BX*4), Y7, Y2
+	VPXOR      rows_80000000<>+0(SB), Y3, Y3
+	VPCMPGTD   Y3, Y1, Y1
 	VPANDN     Y0, Y1, Y1
-	VMULPS     Y1, Y3, Y3
-	VMASKMOVPS Y3, Y7, (AX)(BX*4)
+	VMULPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y7, (AX)(BX*4)
 
 finish:
 	VZEROUPPER
@@ -3627,6 +3630,24 @@ DATA rows_indexAVX2<>+20(SB)/4, $0x17156075
 DATA rows_indexAVX2<>+24(SB)/4, $0xb54cda26
 DATA rows_indexAVX2<>+28(SB)/4, $0x538453d7
 GLOBL rows_indexAVX2<>(SB), RODATA|NOPTR, $32
+
+DATA rows_9e3779b1<>+0(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+4(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+8(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+12(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+16(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+20(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+24(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+28(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+32(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+36(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+40(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+44(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+48(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+52(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+56(SB)/4, $0x9e3779b1
+DATA rows_9e3779b1<>+60(SB)/4, $0x9e3779b1
+GLOBL rows_9e3779b1<>(SB), RODATA|NOPTR, $64
 
 DATA rows_f1bbcd88<>+0(SB)/4, $0xf1bbcd88
 DATA rows_f1bbcd88<>+4(SB)/4, $0xf1bbcd88
@@ -6440,16 +6461,19 @@ finish:
 	VZEROUPPER
 	RET
 
-// func dropoutAVX512(y []float32, x []float32, scale float32, threshold uint32, key0 uint32, key1 uint32)
+// func dropoutAVX512(y []float32, x []float32, scale float32, threshold uint32, first uint32, key0 uint32, key1 uint32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·dropoutAVX512(SB), NOSPLIT, $0-64
+TEXT ·dropoutAVX512(SB), NOSPLIT, $0-68
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	VBROADCASTSS scale+48(FP), Z0
 	VBROADCASTSS threshold+52(FP), Z1
-	VBROADCASTSS key0+56(FP), Z2
-	VBROADCASTSS key1+60(FP), Z3
-	VMOVUPS      rows_indexAVX512<>+0(SB), Z4
+	VBROADCASTSS first+56(FP), Z2
+	VBROADCASTSS key0+60(FP), Z3
+	VBROADCASTSS key1+64(FP), Z4
+	VMOVUPS      rows_9e3779b1<>+0(SB), Z5
+	VPMULLD      Z5, Z2, Z2
+	VPADDD       rows_indexAVX512<>+0(SB), Z2, Z2
 	VMOVUPS      rows_e3779b10<>+0(SB), Z5
 	VMOVUPS      rows_7feb352d<>+0(SB), Z6
 	VMOVUPS      rows_846ca68b<>+0(SB), Z7
@@ -6461,15 +6485,15 @@ TEXT ·dropoutAVX512(SB), NOSPLIT, $0-64
 many:
 	CMPQ      BX, SI
 	JG        manydone
-	VPXORD    Z2, Z4, Z8
-	VPADDD    Z5, Z4, Z4
+	VPXORD    Z3, Z2, Z8
+	VPADDD    Z5, Z2, Z2
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
 	VPSRLD    $0x0f, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z7, Z8, Z8
-	VPADDD    Z3, Z8, Z8
+	VPADDD    Z4, Z8, Z8
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
@@ -6480,15 +6504,15 @@ many:
 	VMOVAPS.Z Z0, K1, Z8
 	VMULPS    Z8, Z9, Z9
 	VMOVUPS   Z9, (AX)(BX*4)
-	VPXORD    Z2, Z4, Z8
-	VPADDD    Z5, Z4, Z4
+	VPXORD    Z3, Z2, Z8
+	VPADDD    Z5, Z2, Z2
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
 	VPSRLD    $0x0f, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z7, Z8, Z8
-	VPADDD    Z3, Z8, Z8
+	VPADDD    Z4, Z8, Z8
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
@@ -6509,15 +6533,15 @@ manydone:
 one:
 	CMPQ      BX, SI
 	JG        onedone
-	VPXORD    Z2, Z4, Z8
-	VPADDD    Z5, Z4, Z4
+	VPXORD    Z3, Z2, Z8
+	VPADDD    Z5, Z2, Z2
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
 	VPSRLD    $0x0f, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z7, Z8, Z8
-	VPADDD    Z3, Z8, Z8
+	VPADDD    Z4, Z8, Z8
 	VPSRLD    $0x10, Z8, Z9
 	VPXORD    Z9, Z8, Z8
 	VPMULLD   Z6, Z8, Z8
@@ -6538,25 +6562,25 @@ onedone:
 	MOVL      $0xffffffff, DX
 	BZHIL     SI, DX, DX
 	KMOVW     DX, K1
-	VPXORD    Z2, Z4, Z2
-	VPADDD    Z5, Z4, Z4
-	VPSRLD    $0x10, Z2, Z4
-	VPXORD    Z4, Z2, Z2
-	VPMULLD   Z6, Z2, Z2
-	VPSRLD    $0x0f, Z2, Z4
-	VPXORD    Z4, Z2, Z2
-	VPMULLD   Z7, Z2, Z2
-	VPADDD    Z3, Z2, Z2
-	VPSRLD    $0x10, Z2, Z4
-	VPXORD    Z4, Z2, Z2
-	VPMULLD   Z6, Z2, Z2
-	VPSRLD    $0x0f, Z2, Z4
-	VPXORD    Z4, Z2, Z2
-	VMOVUPS.Z (CX)(BX*4), K1, Z3
-	VPCMPUD   $0x05, Z1, Z2, K2
+	VPXORD    Z3, Z2, Z3
+	VPADDD    Z5, Z2, Z2
+	VPSRLD    $0x10, Z3, Z2
+	VPXORD    Z2, Z3, Z3
+	VPMULLD   Z6, Z3, Z3
+	VPSRLD    $0x0f, Z3, Z2
+	VPXORD    Z2, Z3, Z3
+	VPMULLD   Z7, Z3, Z3
+	VPADDD    Z4, Z3, Z3
+	VPSRLD    $0x10, Z3, Z2
+	VPXORD    Z2, Z3, Z3
+	VPMULLD   Z6, Z3, Z3
+	VPSRLD    $0x0f, Z3, Z2
+	VPXORD    Z2, Z3, Z3
+	VMOVUPS.Z (CX)(BX*4), K1, Z2
+	VPCMPUD   $0x05, Z1, Z3, K2
 	VMOVAPS.Z Z0, K2, Z0
-	VMULPS    Z0, Z3, Z3
-	VMOVUPS   Z3, K1, (AX)(BX*4)
+	VMULPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (AX)(BX*4)
 
 finish:
 	VZEROUPPER

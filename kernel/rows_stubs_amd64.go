@@ -89,7 +89,7 @@ func geluQuickAVX2(y []float32, x []float32)
 func geluQuickGradAVX2(dx []float32, x []float32, dy []float32)
 
 //go:noescape
-func dropoutAVX2(y []float32, x []float32, scale float32, threshold uint32, key0 uint32, key1 uint32)
+func dropoutAVX2(y []float32, x []float32, scale float32, threshold uint32, first uint32, key0 uint32, key1 uint32)
 
 //go:noescape
 func adamWAVX2(w []float32, grad []float32, m []float32, v []float32, c *float32)
@@ -176,7 +176,7 @@ func geluQuickAVX512(y []float32, x []float32)
 func geluQuickGradAVX512(dx []float32, x []float32, dy []float32)
 
 //go:noescape
-func dropoutAVX512(y []float32, x []float32, scale float32, threshold uint32, key0 uint32, key1 uint32)
+func dropoutAVX512(y []float32, x []float32, scale float32, threshold uint32, first uint32, key0 uint32, key1 uint32)
 
 //go:noescape
 func adamWAVX512(w []float32, grad []float32, m []float32, v []float32, c *float32)

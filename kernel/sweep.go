@@ -23,8 +23,7 @@ type sweep struct {
 	tokens           int
 	kind             GELUKind
 	adam             adamWCoef
-	key              uint64
-	threshold        uint32
+	mask             dropoutMask
 
 	f32 []float32 // scratch, kept between calls
 	f64 []float64

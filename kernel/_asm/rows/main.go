@@ -992,9 +992,9 @@ func (k consts) sigmoidGrad(e, slope Op) Op {
 }
 
 func dropout() {
-	function("dropout", "func(y, x []float32, scale float32, threshold, key0, key1 uint32)")
+	function("dropout", "func(y, x []float32, scale float32, threshold, first, key0, key1 uint32)")
 	y, x := ptr("y"), ptr("x")
-	scale, threshold := scalar("scale"), scalar("threshold")
+	scale, threshold, first := scalar("scale"), scalar("threshold"), scalar("first")
 	key0, key1 := scalar("key0"), scalar("key1")
 	const step = 0x9e3779b1
 	count := vec()
@@ -1002,7 +1002,10 @@ func dropout() {
 	for i := range width {
 		DATA(4*i, U32(uint32(i)*step&0xffffffff))
 	}
-	VMOVUPS(iota, count)
+	stepVec := vec()
+	VMOVUPS(bits32(step), stepVec)
+	VPMULLD(stepVec, first, count)
+	VPADDD(iota, count, count)
 	k := newConsts(2, 8).bits(uint32(uint64(step)*uint64(width)&0xffffffff), 0x7feb352d, 0x846ca68b)
 	if !avx512() {
 		k.bits(signBit)
