@@ -12,6 +12,8 @@
 //     when fewer than a batch remain are dropped; other ones in every epoch.
 //   - A picture that cannot be read is passed by, counted and listed; the next
 //     good one takes its place. Too many of them stop the loader with an error.
+//   - A batch larger than memory comes in micro-batches ([Loader.Load]), as often
+//     as they are needed; how many of them are kept is bounded in bytes.
 //   - [Loader.State] names the position after the last batch handed out;
 //     [Loader.Restore] continues there, bit for bit.
 //

@@ -12,8 +12,10 @@ import (
 // Config says how a [Loader] makes batches.
 type Config struct {
 	Batch     int       // items of a batch
+	Micro     int       // items whose pictures are handed out at once, a divisor of Batch; 0: Batch
+	Keep      int       // bytes of pictures kept for a second pass over micro-batches; 0: DefaultKeep
 	Workers   int       // pictures decoded at the same time; 0: 1
-	Prefetch  int       // batches decoded ahead; 0: 2
+	Prefetch  int       // micro-batches decoded ahead; 0: 2
 	Seed      uint64    // of order and augmentation
 	Transform Transform // from picture to network input
 
@@ -29,9 +31,11 @@ type Config struct {
 }
 
 // Batch is a batch of network inputs. It belongs to the receiver until it is
-// given to [Loader.Recycle].
+// given to [Loader.Recycle]. Where a batch has several micro-batches, its pictures
+// come with [Loader.Load] and stay the loader's, and the other fields are whole
+// when the last micro-batch has been loaded.
 type Batch struct {
-	Images []float32 // (B, 3, Size, Size)
+	Images []float32 // (M, 3, Size, Size), of the micro-batch loaded last
 	Items  []Item    // B of them
 	Index  []int     // of each item in the data set
 	Epoch  int       // from 0
@@ -39,8 +43,8 @@ type Batch struct {
 	Broken int       // pictures found broken so far
 }
 
-// State is the position of a [Loader] after the last batch handed out, to be kept
-// with a checkpoint.
+// State is the position of a [Loader] after the last batch handed out whole, to be
+// kept with a checkpoint.
 type State struct {
 	Dataset  string   `json:"dataset"`  // fingerprint
 	Seed     uint64   `json:"seed"`     // of the order
@@ -50,11 +54,12 @@ type State struct {
 	Broken   []Broken `json:"broken,omitempty"`
 }
 
-// Loader hands out batches. Next, State, Restore and Close are for one goroutine;
-// Recycle may be called from any.
+// Loader hands out batches. Recycle may be called from any goroutine, everything
+// else is for one.
 type Loader struct {
 	ds      Dataset
 	cfg     Config
+	micros  int // of a batch
 	free    chan *Batch
 	skipped skippedList
 
@@ -63,6 +68,8 @@ type Loader struct {
 	broken map[int]bool // the indices of state.Broken
 	made   bool         // state.Epoch has given a batch
 	err    error        // ends the loader
+
+	current current // the batch that is being loaded
 
 	// The pipeline, while it runs: slots is a ring of items in the order in
 	// which they are consumed, head the next of them. Each one is either with a
@@ -85,16 +92,22 @@ type slot struct {
 	skip                   bool // known to be broken
 	data                   []float32
 	err                    error
-	done                   chan struct{}
+	done                   chan struct{} // gets a value when data or err is there
 }
 
 // New returns a loader of ds. It reads nothing before the first Next.
 func New(ds Dataset, c Config) (*Loader, error) {
 	c.Workers = cmp.Or(c.Workers, 1)
 	c.Prefetch = cmp.Or(c.Prefetch, 2)
+	c.Micro = cmp.Or(c.Micro, c.Batch)
+	c.Keep = cmp.Or(c.Keep, DefaultKeep)
 	switch n := ds.Len(); {
 	case c.Batch < 1:
 		return nil, fmt.Errorf("dataloader: new: batch %d, want 1 or more", c.Batch)
+	case c.Micro < 1 || c.Batch%c.Micro != 0:
+		return nil, fmt.Errorf("dataloader: new: micro-batch %d, want a divisor of the batch, %d", c.Micro, c.Batch)
+	case c.Keep < 0:
+		return nil, fmt.Errorf("dataloader: new: %d bytes to keep, want 0 or more", c.Keep)
 	case c.Workers < 0 || c.Prefetch < 0:
 		return nil, fmt.Errorf("dataloader: new: %d workers and %d batches ahead, want 1 or more of each", c.Workers, c.Prefetch)
 	case n < c.Batch:
@@ -115,6 +128,7 @@ func New(ds Dataset, c Config) (*Loader, error) {
 	}
 	return &Loader{
 		ds: ds, cfg: c,
+		micros:  c.Batch / c.Micro,
 		free:    make(chan *Batch, c.Prefetch+2),
 		skipped: skippedList{path: c.SkippedPath},
 		state:   State{Dataset: ds.Fingerprint(), Seed: c.Seed},
@@ -125,8 +139,9 @@ func New(ds Dataset, c Config) (*Loader, error) {
 // Steps is the number of batches of an epoch in which no picture is broken.
 func (l *Loader) Steps() int { return l.ds.Len() / l.cfg.Batch }
 
-// State returns the position after the last batch that Next has handed out.
-// Batches decoded ahead do not count.
+// State returns the position after the last batch that was handed out whole:
+// neither batches decoded ahead count, nor one whose micro-batches have not all
+// been loaded yet.
 func (l *Loader) State() State {
 	s := l.state
 	s.Broken = slices.Clone(s.Broken)
@@ -163,7 +178,7 @@ func (l *Loader) Restore(s State) error {
 // Recycle gives a batch back, to be filled again. The batch must not be used
 // afterwards.
 func (l *Loader) Recycle(b *Batch) {
-	if b == nil || len(b.Images) != l.cfg.Batch*l.cfg.Transform.Len() {
+	if b == nil || len(b.Items) != l.cfg.Batch || len(b.Images) != l.cfg.Micro*l.cfg.Transform.Len() {
 		return
 	}
 	select {
@@ -173,10 +188,12 @@ func (l *Loader) Recycle(b *Batch) {
 }
 
 // Close stops the workers and waits for them. The loader may be used again: Next
-// continues after the last batch handed out.
+// continues after the last batch handed out whole.
 func (l *Loader) Close() { l.stop() }
 
 // Next returns the next batch, without end: an epoch follows on the one before.
+// Of a batch with several micro-batches the first is loaded. One that is not
+// loaded to its end counts for nothing: Next begins it again.
 //
 // When ctx ends, Next stops the workers and returns the error of ctx; no
 // goroutine is left, and a later Next continues after the last batch handed out.
@@ -187,64 +204,116 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 		return nil, l.err
 	}
 	b, err := l.next(ctx)
+	return b, l.ended(ctx, err)
+}
+
+// ended stops the workers after an error, and keeps one that is not that of ctx.
+func (l *Loader) ended(ctx context.Context, err error) error {
 	if err != nil {
 		l.stop()
 		if ctx.Err() == nil {
 			l.err = err
 		}
-		return nil, err
 	}
-	return b, nil
+	return err
 }
 
 func (l *Loader) next(ctx context.Context) (*Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if c := &l.current; c.batch != nil {
+		if c.loaded < l.micros {
+			l.stop()
+		} else if err := l.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if !l.running {
 		l.start()
 	}
-	b := l.newBatch()
-	values := l.cfg.Transform.Len()
-	filled := 0
-	epoch, made := l.state.Epoch, l.made
-	for {
+	l.current.begin(l.newBatch(), l.state.Epoch, l.made)
+	b := l.current.batch
+	if err := l.collect(ctx); err != nil {
+		l.Recycle(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+// collect loads the first micro-batch of the current batch that has not been
+// loaded, from the items that follow. If the epoch ends before the batch is full,
+// the batch begins again in the next one, and what was loaded of it is dropped:
+// the error is then [ErrRestart], unless nothing was.
+func (l *Loader) collect(ctx context.Context) error {
+	c := &l.current
+	b, micro, values := c.batch, l.cfg.Micro, l.cfg.Transform.Len()
+	first := c.loaded * micro
+	dst := l.place(c.loaded)
+	for filled, looked, rest := 0, false, false; filled < micro; {
 		s := &l.slots[l.head]
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			l.Recycle(b)
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		if s.epoch != epoch { // drop the rest of the epoch before
-			if !made {
-				return nil, fmt.Errorf("dataloader: %s has %d pictures that can be read, fewer than a batch of %d",
+		if s.epoch != c.epoch { // drop the rest of the epoch before
+			if !c.made {
+				return fmt.Errorf("dataloader: %s has %d pictures that can be read, fewer than a batch of %d",
 					l.ds.Name(), l.ds.Len()-len(l.broken), l.cfg.Batch)
 			}
-			epoch, made, filled = s.epoch, false, 0
+			c.epoch, c.made = s.epoch, false
+			filled, looked, rest = 0, false, false
+			if c.loaded > 0 {
+				c.loaded = 0
+				s.done <- struct{}{} // not taken
+				return ErrRestart
+			}
+		}
+		if first == 0 && !looked {
+			looked, rest = true, !l.enough(s)
 		}
 		switch {
 		case l.broken[s.index]:
 		case s.err != nil:
 			if err := l.note(s); err != nil {
-				return nil, err
+				return err
 			}
-		default:
-			copy(b.Images[filled*values:(filled+1)*values], s.data)
-			b.Items[filled], b.Index[filled] = l.ds.Item(s.index), s.index
+		case !rest:
+			copy(dst[filled*values:(filled+1)*values], s.data)
+			b.Items[first+filled], b.Index[first+filled] = l.ds.Item(s.index), s.index
 			filled++
 		}
-		position := s.position
+		c.position = s.position + 1
 		l.dispatch(s)
 		l.head = (l.head + 1) % len(l.slots)
-		if filled == l.cfg.Batch {
-			b.Epoch, b.Step, b.Broken = epoch, l.state.Step, len(l.state.Broken)
-			l.state.Epoch, l.state.Position = epoch, position+1
-			l.state.Step++
-			l.made = true
-			return b, nil
+	}
+	b.Images = dst
+	c.loaded++
+	if c.loaded == l.micros {
+		b.Epoch, b.Step, b.Broken = c.epoch, l.state.Step, len(l.state.Broken)
+		l.state.Epoch, l.state.Position = c.epoch, c.position
+		l.state.Step++
+		l.made = true
+	}
+	return nil
+}
+
+// enough reports whether the epoch of s, from s on, has a batch of pictures that
+// are not known to be broken.
+func (l *Loader) enough(s *slot) bool {
+	left := l.ds.Len() - s.position
+	if left < l.cfg.Batch || left-len(l.broken) >= l.cfg.Batch {
+		return left >= l.cfg.Batch
+	}
+	order := make([]int32, l.ds.Len())
+	permute(order, l.cfg.Seed, s.epoch)
+	for _, i := range order[s.position:] {
+		if l.broken[int(i)] {
+			left--
 		}
 	}
+	return left >= l.cfg.Batch
 }
 
 // note records the broken picture of s.
@@ -269,13 +338,18 @@ func (l *Loader) newBatch() *Batch {
 		return b
 	default:
 		n := l.cfg.Batch
-		return &Batch{Images: make([]float32, n*l.cfg.Transform.Len()), Items: make([]Item, n), Index: make([]int, n)}
+		b := &Batch{Items: make([]Item, n), Index: make([]int, n)}
+		if l.micros == 1 {
+			b.Images = make([]float32, n*l.cfg.Transform.Len())
+		}
+		return b
 	}
 }
 
 // start starts the workers at l.state.
 func (l *Loader) start() {
-	n := l.cfg.Prefetch * l.cfg.Batch
+	// However small the micro-batches are, every worker has something to do.
+	n := min(l.cfg.Prefetch*l.cfg.Batch, max(l.cfg.Prefetch*l.cfg.Micro, 4*l.cfg.Workers))
 	if l.slots == nil {
 		l.slots = make([]slot, n)
 		data := make([]float32, n*l.cfg.Transform.Len())
@@ -284,10 +358,13 @@ func (l *Loader) start() {
 			data = data[l.cfg.Transform.Len():]
 		}
 		l.order = make([]int32, l.ds.Len())
+		if l.micros > 1 {
+			l.keep()
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	l.tasks = make(chan *slot, n)
+	l.tasks = make(chan *slot, n+len(l.current.again))
 	for range min(l.cfg.Workers, n) {
 		l.workers.Add(1)
 		go func(tasks <-chan *slot) {
@@ -314,6 +391,7 @@ func (l *Loader) stop() {
 	close(l.tasks)
 	l.workers.Wait()
 	l.running = false
+	l.current.forget()
 }
 
 // dispatch gives the next item of the order to the workers, in slot s.

@@ -35,7 +35,7 @@ func BenchmarkStep(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := t.update(batch); err != nil {
+				if err := t.update(context.Background(), batch); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -200,6 +200,8 @@ type Options struct {
 	EvalEvery int     // steps between validations; 0: only at the end
 	Keep      int     // checkpoints kept besides the best
 	MaxBroken float64 // share of unreadable pictures that stops the run
+
+	keepPictures int // bytes of pictures kept for the second pass over micro-batches; 0: the loader's default
 }
 
 // Resume says what to do when the run folder holds checkpoints.

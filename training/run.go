@@ -73,8 +73,8 @@ func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Su
 		if err != nil {
 			return nil, t.stop(ctx, err)
 		}
-		if err := t.update(batch); err != nil {
-			return nil, err
+		if err := t.update(ctx, batch); err != nil {
+			return nil, t.stop(ctx, err)
 		}
 	}
 	return t.finish(ctx)

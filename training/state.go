@@ -37,7 +37,7 @@ func (t *trainer) save() error {
 	if err := t.journal.flush(); err != nil {
 		return err
 	}
-	now := state{Step: t.step, Epoch: t.epoch, Loader: t.loader.State(), Val: t.data.Val.Fingerprint()}
+	now := state{Step: t.step, Epoch: t.epoch, Loader: t.position, Val: t.data.Val.Fingerprint()}
 	optimizer := t.optimizer.State()
 	if t.average != nil {
 		optimizer = append(optimizer, t.average.State()...)
@@ -155,6 +155,7 @@ func (t *trainer) restore(dir string) error {
 		}
 		return err
 	}
+	t.position = was.Loader
 	if val := t.data.Val.Fingerprint(); val != was.Val {
 		return fmt.Errorf("the validation set differs: fingerprint %s in the checkpoint, %s of %s", was.Val, val, t.data.Val.Name())
 	}

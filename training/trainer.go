@@ -50,7 +50,9 @@ type trainer struct {
 	loader     *dataloader.Loader
 	embedder   *Embedder // with the weights of the run, to validate
 	journal    *journal
-	labels     labels
+	encoder    encoder
+	batch      *dataloader.Batch
+	position   dataloader.State // of the loader after the last whole step
 	relations  []int
 	captions   []int
 	encoded    [][]int32
@@ -101,7 +103,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}
 	c = c.resolve(d.Train)
 	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias
-	t := &trainer{config: c, options: o, data: d, watch: watch, labels: make(labels)}
+	t := &trainer{config: c, options: o, data: d, watch: watch}
 	defer func() {
 		if err != nil {
 			t.close()
@@ -119,6 +121,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.words.Size() == 0 {
 		return nil, fmt.Errorf("training: the captions of %s hold no words", d.Train.Name())
 	}
+	t.encoder = newEncoder(t.words)
 	if t.model, err = nn.New(c.Model, t.words.Size(), rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
 		return nil, err
 	}
@@ -155,12 +158,13 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 		maxBroken = -1 // the loader's zero is its default
 	}
 	if t.loader, err = dataloader.New(d.Train, dataloader.Config{
-		Batch: c.Batch, Workers: o.Workers, Seed: c.Seed, Transform: transform,
+		Batch: c.Batch, Micro: c.MicroBatch, Keep: o.keepPictures, Workers: o.Workers, Seed: c.Seed, Transform: transform,
 		MaxBroken: maxBroken, SkippedPath: t.loaderList(),
 	}); err != nil {
 		return nil, err
 	}
 	t.closeables = append(t.closeables, t.loader.Close)
+	t.position = t.loader.State()
 	if t.embedder, err = newEmbedder(c, t.model, t.words, backend, o.Workers); err != nil {
 		return nil, err
 	}
@@ -216,15 +220,22 @@ func (t *trainer) begin() {
 	}
 }
 
-// update takes one step, towers forward, loss, towers backward, optimiser, and logs it.
-func (t *trainer) update(batch *dataloader.Batch) error {
-	t.fill(batch)
+// update takes one step, towers forward, loss, towers backward, optimiser, and logs it. When ctx ends between two
+// micro-batches, the step counts for nothing.
+func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
+	t.batch = batch
 	passes := t.config.Batch / t.config.MicroBatch
-	loadImages := func(i int) error { return t.loadImages(batch, i) }
-	if err := t.vision.program.ForwardEach(passes, loadImages, t.images); err != nil {
+	loadImages := func(i int) error { return t.loadImages(ctx, i) }
+	loadText := func(i int) error { return t.loadText(ctx, i) }
+	err := t.vision.program.ForwardEach(passes, loadImages, t.images)
+	for errors.Is(err, dataloader.ErrRestart) {
+		err = t.vision.program.ForwardEach(passes, loadImages, t.images)
+	}
+	if err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
-	if err := t.text.program.ForwardEach(passes, t.loadText, t.texts); err != nil {
+	t.fill(batch)
+	if err := t.text.program.ForwardEach(passes, loadText, t.texts); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
 	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
@@ -237,7 +248,7 @@ func (t *trainer) update(batch *dataloader.Batch) error {
 	if err := t.vision.program.BackwardEach(passes, loadImages, t.loss.GradImg); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
-	if err := t.text.program.BackwardEach(passes, t.loadText, t.loss.GradTxt); err != nil {
+	if err := t.text.program.BackwardEach(passes, loadText, t.loss.GradTxt); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
 	rate := t.schedule.At(t.step)
@@ -248,9 +259,11 @@ func (t *trainer) update(batch *dataloader.Batch) error {
 	if t.average != nil {
 		t.average.Update()
 	}
-	t.loader.Recycle(batch)
+	t.position = t.loader.State()
 	t.step++
 	t.epoch = batch.Epoch
+	t.loader.Recycle(batch)
+	t.batch = nil
 	t.validated = false
 
 	now := time.Now()
@@ -273,33 +286,33 @@ func (t *trainer) update(batch *dataloader.Batch) error {
 // fill turns the captions of a batch into ids and labels.
 func (t *trainer) fill(batch *dataloader.Batch) {
 	for i, item := range batch.Items {
-		caption := t.config.caption(item)
-		t.encoded[i] = t.words.Encode(caption)
-		t.captions[i] = t.labels.of("caption " + caption)
-		t.relations[i] = -1
-		if item.Relation != "" {
-			t.relations[i] = t.labels.of("relation " + item.Relation)
-		}
+		t.encoded[i], t.captions[i] = t.encoder.caption(t.config.caption(item))
+		t.relations[i] = t.encoder.relation(item.Relation)
 	}
 	rng := rand.New(rand.NewPCG(t.config.Seed, streamWords<<48|uint64(t.step)))
 	t.model.FillText(t.ids, t.weights, t.encoded, rng, t.config.WordDropout)
 }
 
-// loadImages binds the pictures of micro-batch i of a batch.
-func (t *trainer) loadImages(batch *dataloader.Batch, i int) error {
-	n := t.config.MicroBatch * (len(batch.Images) / t.config.Batch)
+// loadImages binds the pictures of micro-batch i of the batch.
+func (t *trainer) loadImages(ctx context.Context, i int) error {
+	if err := t.loader.Load(ctx, t.batch, i); err != nil {
+		return err
+	}
 	t.vision.program.SetSeed(t.dropoutSeed(i))
-	return t.vision.program.SetFloats(t.vision.images, batch.Images[i*n:(i+1)*n])
+	return t.vision.program.SetFloats(t.vision.images, t.batch.Images)
 }
 
 // loadText binds the captions of micro-batch i, as fill left them.
-func (t *trainer) loadText(i int) error {
+func (t *trainer) loadText(ctx context.Context, i int) error {
+	if err := ctx.Err(); err != nil && t.config.MicroBatch < t.config.Batch {
+		return err
+	}
 	n := t.config.MicroBatch * t.config.Model.Text.Length
 	t.text.program.SetSeed(t.dropoutSeed(i))
-	return errors.Join(
-		t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n:(i+1)*n]),
-		t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n:(i+1)*n]),
-	)
+	if err := t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n:(i+1)*n]); err != nil {
+		return err
+	}
+	return t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n:(i+1)*n])
 }
 
 // dropoutSeed is that of micro-batch i of this step, the same each time it is forwarded.
@@ -363,16 +376,4 @@ func (t *trainer) validate(ctx context.Context) error {
 	}
 	t.recent = time.Now()
 	return t.journal.flush()
-}
-
-// labels numbers strings in order of appearance.
-type labels map[string]int
-
-func (l labels) of(s string) int {
-	n, ok := l[s]
-	if !ok {
-		n = len(l)
-		l[s] = n
-	}
-	return n
 }

@@ -423,7 +423,7 @@ func TestNonFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = tr.update(batch)
+	err = tr.update(context.Background(), batch)
 	if err == nil || !strings.Contains(err.Error(), "step 1") || !strings.Contains(err.Error(), p.Name) {
 		t.Errorf("error %v, want the step and %s in it", err, p.Name)
 	}
