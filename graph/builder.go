@@ -19,6 +19,7 @@ type Builder struct {
 	isParam  map[*Node]bool
 	params   []*Node
 	dropouts int
+	marks    []*Node // of Checkpoint
 }
 
 // NewBuilder returns a Builder of an empty graph.

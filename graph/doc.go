@@ -14,6 +14,15 @@
 // add to what is there ([Program.SetAccumulate]). A steady step allocates
 // nothing.
 //
+// # Memory
+//
+// All values of a Program lie in one arena, which is planned by liveness: what is
+// not read again makes room, and an op overwrites an operand where it may. What
+// takes a pass over memory (norms, GELUs) is not kept for Backward but computed
+// again. With [Config.Checkpoint] only the values marked by [Builder.Checkpoint],
+// the inputs of blocks, are kept (arXiv:1604.06174). [Program.Close] gives the
+// arena back.
+//
 // # Micro-batches
 //
 // A contrastive loss needs the embeddings of the whole batch, but memory does not

@@ -83,8 +83,9 @@ type planner struct {
 	keep  []bool        // slots that stay readable
 }
 
-// newPlan orders what outputs and gradients need and lays it out.
-func newPlan(outputs, gradients []*Node) *plan {
+// newPlan orders what outputs and gradients need, chooses what is computed twice,
+// and lays it out. marks are nodes that were marked by [Builder.Checkpoint].
+func newPlan(outputs, gradients, marks []*Node) *plan {
 	p := &planner{at: map[value]int{}}
 	forward := ancestors(outputs)
 	p.addNodes(forward)
@@ -99,6 +100,19 @@ func newPlan(outputs, gradients []*Node) *plan {
 		p.keep[s] = true
 		p.outputs = append(p.outputs, s)
 	}
+	p.trace()
+	kept := make([]int, len(marks))
+	for i, n := range marks {
+		kept[i] = p.slotOf(n)
+	}
+	p.recompute(kept)
+	p.addSinks(gradients)
+	p.layOut()
+	return &p.plan
+}
+
+// addSinks finds where the gradients are computed.
+func (p *planner) addSinks(gradients []*Node) {
 	for _, n := range gradients {
 		s := p.slotOf(n)
 		p.sinks = append(p.sinks, sink{slot: s, step: p.def[s]})
@@ -111,8 +125,6 @@ func newPlan(outputs, gradients []*Node) *plan {
 			p.steps[k.step].sinks = append(p.steps[k.step].sinks, i)
 		}
 	}
-	p.layOut()
-	return &p.plan
 }
 
 func byID(a, b *Node) int { return cmp.Compare(a.ID(), b.ID()) }
@@ -155,20 +167,17 @@ func (p *planner) addNodes(nodes []*Node) {
 		if k == nil {
 			l := leaf{name: n.Name(), size: operandOf(n).size(), ids: n.Dtype() == tensor.Int32, slot: len(p.slots)}
 			l.low, l.high = -1<<31, 1<<31-1
-			p.addSlot(value{n, 0}, slot{size: l.size, leaf: len(p.leaves)}, -1)
+			p.at[value{n, 0}] = len(p.slots)
+			p.addSlot(slot{size: l.size, leaf: len(p.leaves)})
 			p.leaves = append(p.leaves, l)
 			continue
 		}
 		if _, view := k.(part); view {
 			continue
 		}
-		i := len(p.steps)
 		s := step{kind: k}
 		for _, c := range children(n) {
-			in := p.slotOf(c)
-			s.in = append(s.in, in)
-			p.last[in] = i
-			p.reads[in]++
+			s.in = append(s.in, p.slotOf(c))
 		}
 		if r, ok := k.(ranged); ok {
 			operand, low, high := r.idRange()
@@ -176,20 +185,33 @@ func (p *planner) addNodes(nodes []*Node) {
 			l.low, l.high = max(l.low, low), min(l.high, high)
 		}
 		for part, r := range k.results() {
+			p.at[value{n, part}] = len(p.slots)
 			s.out = append(s.out, len(p.slots))
-			p.addSlot(value{n, part}, slot{size: r.size(), leaf: -1}, i)
+			p.addSlot(slot{size: r.size(), leaf: -1})
 		}
 		p.steps = append(p.steps, s)
 	}
 }
 
-func (p *planner) addSlot(v value, s slot, def int) {
-	p.at[v] = len(p.slots)
+func (p *planner) addSlot(s slot) {
 	p.slots = append(p.slots, s)
-	p.last = append(p.last, def)
-	p.def = append(p.def, def)
-	p.reads = append(p.reads, 0)
 	p.keep = append(p.keep, false)
+}
+
+// trace finds, for every slot, the step that writes it and those that read it.
+func (p *planner) trace() {
+	p.def = slices.Repeat([]int{-1}, len(p.slots))
+	p.last = slices.Repeat([]int{-1}, len(p.slots))
+	p.reads = make([]int, len(p.slots))
+	for i, s := range p.steps {
+		for _, in := range s.in {
+			p.last[in] = i
+			p.reads[in]++
+		}
+		for _, out := range s.out {
+			p.def[out], p.last[out] = i, i
+		}
+	}
 }
 
 // layOut gives every slot of the arena its offset. A slot is free after the step

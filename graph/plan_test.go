@@ -105,6 +105,10 @@ func randomGraph(c *choices) (*Builder, Config) {
 	}
 	slices.SortFunc(config.Wrt, byID)
 	config.Wrt = slices.DeleteFunc(config.Wrt, func(*Node) bool { return c.pick(4) == 3 })
+	for range c.pick(4) {
+		b.Checkpoint(any())
+	}
+	config.Checkpoint = c.pick(2) == 0
 	return b, config
 }
 
@@ -222,7 +226,7 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 		before[name] = slices.Clone(v)
 	}
 
-	results, gradients, err := c.build()
+	results, gradients, _, err := c.build(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

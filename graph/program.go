@@ -16,6 +16,11 @@ type Config struct {
 	Embedding *Node   // the value whose gradient Backward is given
 	Wrt       []*Node // inputs and parameters whose gradient is wanted; none for inference
 	Training  bool    // dropout is active
+
+	// Checkpoint keeps, for Backward, the values that [Builder.Checkpoint] marked,
+	// and computes those before the last of them again: less memory, and about one
+	// more Forward. The results have the same bits.
+	Checkpoint bool
 }
 
 // Program is a part of a graph made ready to run. It is for one goroutine; its
@@ -82,11 +87,15 @@ func Compile(b *Builder, c Config) (*Program, error) {
 	if err := c.check(b); err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	results, gradients, err := c.build()
+	var marks []*Node
+	if c.Checkpoint {
+		marks = b.marks
+	}
+	results, gradients, marks, err := c.build(marks)
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	plan := newPlan(results, gradients)
+	plan := newPlan(results, gradients, marks)
 	p := &Program{
 		graph:    b.g,
 		plan:     plan,
@@ -181,12 +190,13 @@ func (c *Config) results() []*Node {
 }
 
 // build makes the graph to run, with gradients, in a graph of its own. It returns
-// the nodes there of the results and of the gradients.
-func (c *Config) build() (results, gradients []*Node, err error) {
+// the nodes there of the results, of the gradients, and of those marks that the
+// results need.
+func (c *Config) build(marks []*Node) (results, gradients, marked []*Node, err error) {
 	g := gorgonia.NewGraph()
 	to, err := replay(g, slices.Concat(c.results(), c.Wrt), c.Training)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	translate := func(list []*Node) []*Node {
 		moved := make([]*Node, len(list))
@@ -198,15 +208,16 @@ func (c *Config) build() (results, gradients []*Node, err error) {
 	if len(c.Wrt) > 0 {
 		gradients, err = differentiate(g, to[c.target()], translate(c.Wrt))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	for _, n := range g.AllNodes() {
 		if _, known := kindOf(n); !known {
-			return nil, nil, fmt.Errorf("no kernel for %v", n)
+			return nil, nil, nil, fmt.Errorf("no kernel for %v", n)
 		}
 	}
-	return translate(c.results()), gradients, checkHashes(g)
+	marks = slices.DeleteFunc(slices.Clone(marks), func(n *Node) bool { return to[n] == nil })
+	return translate(c.results()), gradients, translate(marks), checkHashes(g)
 }
 
 // replay builds what nodes need once more in g, without the dropout where it is

@@ -67,6 +67,7 @@ func (t *Text) Forward(b *graph.Builder, in TextInput, batch int) *graph.Node {
 			s.KeyMask, s.Causal = nil, true
 		}
 		for i := range t.Blocks {
+			b.Checkpoint(x)
 			x = t.Blocks[i].Forward(b, x, s)
 		}
 		x = t.Norm.Forward(b, x)

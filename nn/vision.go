@@ -55,6 +55,7 @@ func (v *Vision) Forward(b *graph.Builder, images *graph.Node, batch int) *graph
 	x = b.AddPosition(x, v.Pos.node(b, tokens, v.config.Width))
 	x = dropout(b, x, v.config.Dropout)
 	for i := range v.Blocks {
+		b.Checkpoint(x)
 		x = v.Blocks[i].Forward(b, x, Sequence{Batch: batch, Tokens: tokens})
 	}
 	if v.Class != nil {
