@@ -36,12 +36,13 @@ func NewIndex(vectors []float32, dim int) (*Index, error) {
 // Len returns the number of vectors.
 func (x *Index) Len() int { return x.n }
 
-// searchBlock is the number of queries whose scores are held at a time by one worker.
-const searchBlock = 32
-
 // Search returns, for each of the queries (m, dim), the k vectors of the highest scores, best first, equal scores by
 // lower index; fewer if there are not so many. exclude, if not nil, has one index for each query that is left out (the
-// query itself), or -1. Each worker holds the scores of 32 queries at a time.
+// query itself), or -1.
+//
+// Scores are float32 sums; see [kernel.Queries.Above]. They are sifted in cache as they come, so that memory is what is
+// returned, times workers at most. The result has the same bits for every number of workers. A score that
+// overflows is an error, or ranks last if it is negative.
 func (x *Index) Search(ctx context.Context, queries []float32, k int, exclude []int, workers int) ([][]Neighbor, error) {
 	if len(queries)%x.dim != 0 {
 		return nil, fmt.Errorf("retrieval: search: %d values are no queries of width %d", len(queries), x.dim)
@@ -56,32 +57,27 @@ func (x *Index) Search(ctx context.Context, queries []float32, k int, exclude []
 	if err := finite("search", queries, x.dim); err != nil {
 		return nil, err
 	}
-	found := make([][]Neighbor, m)
-	scores := make([][]float32, workers)
-	err := parallel(ctx, (m+searchBlock-1)/searchBlock, workers, func(worker, b int) error {
-		first, last := b*searchBlock, min((b+1)*searchBlock, m)
-		if scores[worker] == nil {
-			scores[worker] = make([]float32, searchBlock*x.n)
-		}
-		s := scores[worker][:(last-first)*x.n]
-		kernel.Gemm(nil, false, true, last-first, x.n, x.dim, queries[first*x.dim:last*x.dim], x.dim, x.vectors, x.dim, s, x.n, false)
-		for q := first; q < last; q++ {
-			skip := -1
-			if exclude != nil {
-				skip = exclude[q]
-			}
-			found[q] = top(s[(q-first)*x.n:(q-first+1)*x.n], k, skip)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return found, nil
+	s := &search{n: x.n, m: m, k: k, exclude: exclude, workers: workers, rowBytes: 4 * x.dim, open: func(first, last int) scan {
+		return &exactScan{x, kernel.PackQueries(queries[first*x.dim:last*x.dim], x.dim)}
+	}}
+	return s.run(ctx)
+}
+
+// exactScan compares queries with an index.
+type exactScan struct {
+	index   *Index
+	queries *kernel.Queries
+}
+
+func (s *exactScan) above(hits []kernel.Hit, first, last int, thresholds []float32) []kernel.Hit {
+	return s.queries.Above(hits, s.index.vectors[first*s.index.dim:last*s.index.dim], thresholds)
 }
 
 // finite returns an error that names the first vector with a value that is NaN or infinite.
 func finite(op string, vectors []float32, dim int) error {
+	if kernel.AllFinite(vectors) {
+		return nil
+	}
 	for i, v := range vectors {
 		if !(math.Abs(float64(v)) <= math.MaxFloat32) {
 			return fmt.Errorf("retrieval: %s: vector %d has the value %v at %d: every value must be finite", op, i/dim, v, i%dim)
@@ -90,47 +86,13 @@ func finite(op string, vectors []float32, dim int) error {
 	return nil
 }
 
-// top selects the k highest finite scores, best first, equal scores by lower index, without skip. It keeps a heap of k
-// with the worst at the root: n candidates cost n + k·log k·log(n/k) on random scores.
+// top selects the k highest finite scores, best first, equal scores by lower index, without skip.
 func top(scores []float32, k, skip int) []Neighbor {
-	heap := make([]Neighbor, 0, min(k, len(scores)))
-	worse := func(a, b Neighbor) bool { return a.Score < b.Score || a.Score == b.Score && a.Index > b.Index }
-	down := func(n int) {
-		for i := 0; ; {
-			c := 2*i + 1
-			if c >= n {
-				return
-			}
-			if c+1 < n && worse(heap[c+1], heap[c]) {
-				c++
-			}
-			if !worse(heap[c], heap[i]) {
-				return
-			}
-			heap[i], heap[c] = heap[c], heap[i]
-			i = c
-		}
-	}
+	list := best{k, make([]Neighbor, 0, min(k, len(scores)))}
 	for i, s := range scores {
-		if i == skip {
-			continue
-		}
-		n := Neighbor{i, s}
-		if len(heap) < k {
-			heap = append(heap, n)
-			for c := len(heap) - 1; c > 0 && worse(heap[c], heap[(c-1)/2]); c = (c - 1) / 2 {
-				heap[c], heap[(c-1)/2] = heap[(c-1)/2], heap[c]
-			}
-			continue
-		}
-		if worse(heap[0], n) {
-			heap[0] = n
-			down(k)
+		if i != skip {
+			list.offer(Neighbor{i, s})
 		}
 	}
-	for n := len(heap) - 1; n > 0; n-- {
-		heap[0], heap[n] = heap[n], heap[0]
-		down(n)
-	}
-	return heap
+	return list.sorted()
 }

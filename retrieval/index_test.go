@@ -106,22 +106,3 @@ func TestParallelError(t *testing.T) {
 		t.Error("no error")
 	}
 }
-
-func BenchmarkSearch(b *testing.B) {
-	const n, dim = 5000, 96
-	rng := rand.New(rand.NewPCG(2, 2))
-	vectors := make([]float32, n*dim)
-	for i := range vectors {
-		vectors[i] = rng.Float32()
-	}
-	index, err := NewIndex(vectors, dim)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := index.Search(context.Background(), vectors[:256*dim], 10, nil, 1); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/query")
-}
