@@ -141,6 +141,28 @@ func (w *scanWork) sift(hits []Hit, rows, cols, nr, row, query int, thresholds [
 	return hits
 }
 
+// siftRow appends the hits among the scores of one query with the rows from row on. The
+// room for scores goes on to a multiple of 16.
+func (w *scanWork) siftRow(hits []Hit, scores []float32, row, query int, threshold float32) []Hit {
+	const lanes = 16
+	level := w.level[:lanes]
+	for i := range level {
+		level[i] = threshold
+	}
+	n := ceilDiv(len(scores), lanes)
+	scanKernel.get()(w.masks[:n], scores[:n*lanes], level)
+	for i, mask := range w.masks[:n] {
+		if left := len(scores) - i*lanes; left < lanes {
+			mask &= 1<<left - 1
+		}
+		for ; mask != 0; mask &= mask - 1 {
+			r := i*lanes + bits.TrailingZeros64(mask)
+			hits = append(hits, Hit{int32(query), int32(row + r), scores[r]})
+		}
+	}
+	return hits
+}
+
 // scanKernel sets bit c of masks[r] where scores[r·n+c] is not below thresholds[c],
 // n = len(thresholds), which is a multiple of 16 and at most 48.
 var scanKernel = newDispatch(scanMasksGeneric)
