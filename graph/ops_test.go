@@ -14,6 +14,9 @@ import (
 // eachTier runs f with the kernels of every tier that this machine has.
 func eachTier(t *testing.T, f func(t *testing.T)) {
 	for _, tier := range kernel.Tiers() {
+		if tier.BF16() {
+			continue
+		}
 		t.Run(tier.String(), func(t *testing.T) {
 			restore, err := kernel.SetTier(tier)
 			if err != nil {

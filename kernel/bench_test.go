@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -45,7 +46,7 @@ func benchFlops(b *testing.B, flops float64, f func()) {
 
 // benchTiers runs f on the tiers with assembly, or on the generic one alone.
 func benchTiers(b *testing.B, f func(b *testing.B)) {
-	tiers := Tiers()
+	tiers := slices.DeleteFunc(Tiers(), Tier.BF16)
 	if len(tiers) > 1 {
 		tiers = tiers[1:]
 	}

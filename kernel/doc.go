@@ -8,10 +8,16 @@
 // beside it, for AVX2 with FMA and for AVX-512. A [Tier] names such a set, and
 // each kernel takes the best implementation that the active tier allows. The
 // active tier is the highest one that the processor has. The environment variable
-// RELSIM_KERNEL (generic, avx2 or avx512) or [SetTier] lowers it. A tier that is
+// RELSIM_KERNEL (generic, avx2, avx512, avx512bf16 or amx) or [SetTier] lowers it. A tier that is
 // asked for and is not there is an error and never a silent fallback: see [Init].
 // With the build tag noasm, and on other architectures, there is only the generic
 // tier.
+//
+// # Precision
+//
+// Everything is float32, unless [Pool.With] asks for the products of layers in
+// bfloat16: their operands are rounded to it while they are packed, sums and results
+// stay float32. Intel's AMX does that many times as fast as float32.
 //
 // # Threads
 //

@@ -22,6 +22,10 @@ func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []f
 	if m == 0 || n == 0 {
 		return
 	}
+	if p.Precision() == BF16 {
+		gemmBF16(p, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, bias, e)
+		return
+	}
 	g := gemmJobs.get()
 	g.transA, g.transB, g.m, g.n, g.k = transA, transB, m, n, k
 	g.a, g.lda, g.b, g.ldb, g.c, g.ldc = a, lda, b, ldb, c, ldc

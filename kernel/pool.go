@@ -16,6 +16,9 @@ type Pool struct {
 	workers sync.WaitGroup
 	closing sync.Once
 	free    freelist[batch]
+
+	precision Precision
+	owner     *Pool // whose threads these are, or nil: see With
 }
 
 // items is a piece of work that a Pool can share. Kernels keep their parameters in
@@ -70,9 +73,10 @@ func (p *Pool) Threads() int {
 }
 
 // Close ends the pool's goroutines and waits for them. Later calls of Run use the
-// calling goroutine only.
+// calling goroutine only. A Pool that [Pool.With] made is closed with the one that it
+// was made from.
 func (p *Pool) Close() {
-	if p == nil {
+	if p == nil || p.owner != nil {
 		return
 	}
 	p.closing.Do(func() { close(p.quit) })
@@ -85,6 +89,9 @@ func (p *Pool) Close() {
 func (p *Pool) Run(n int, f func(i int)) { p.run(n, itemFunc(f)) }
 
 func (p *Pool) run(n int, w items) {
+	if p != nil && p.owner != nil {
+		p = p.owner
+	}
 	if p == nil || p.threads == 1 || n <= 1 {
 		for i := range n {
 			w.item(i)

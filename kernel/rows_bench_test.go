@@ -78,6 +78,9 @@ func BenchmarkRows(b *testing.B) {
 	for _, tt := range tests {
 		b.Run("kernel="+tt.name, func(b *testing.B) {
 			for _, tier := range Tiers() {
+				if tier.BF16() {
+					continue
+				}
 				b.Run("tier="+tier.String(), func(b *testing.B) {
 					restore, err := SetTier(tier)
 					if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // TierEnv is the environment variable that chooses the tier at start: generic,
-// avx2 or avx512.
+// avx2, avx512, avx512bf16 or amx.
 const TierEnv = "RELSIM_KERNEL"
 
 // Tier is a set of instructions that kernels may use. A higher tier includes the
@@ -18,9 +18,11 @@ type Tier int
 
 // The tiers, slowest first.
 const (
-	Generic Tier = iota // Go without assembly
-	AVX2                // amd64 with AVX2 and FMA
-	AVX512              // amd64 with AVX-512 F, BW, DQ and VL
+	Generic    Tier = iota // Go without assembly
+	AVX2                   // amd64 with AVX2 and FMA
+	AVX512                 // amd64 with AVX-512 F, BW, DQ and VL
+	AVX512BF16             // amd64 with AVX512_BF16: products of bfloat16 in vectors
+	AMX                    // amd64 with AMX_TILE and AMX_BF16: the same in tiles
 	numTiers
 )
 
@@ -33,9 +35,17 @@ func (t Tier) String() string {
 		return "avx2"
 	case AVX512:
 		return "avx512"
+	case AVX512BF16:
+		return "avx512bf16"
+	case AMX:
+		return "amx"
 	}
 	return fmt.Sprintf("Tier(%d)", int(t))
 }
+
+// BF16 reports whether the tier differs from the one below in the products of bfloat16
+// only. For float32 it is the same.
+func (t Tier) BF16() bool { return t == AVX512BF16 || t == AMX }
 
 // noTier is the active tier when the environment names one that is not there.
 const noTier Tier = -1

@@ -11,6 +11,10 @@ var maxTier = func() Tier {
 		return Generic
 	case !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL:
 		return AVX2
+	case !x.HasAVX512BF16:
+		return AVX512
+	case !x.HasAMXTile || !x.HasAMXBF16 || !askForTiles():
+		return AVX512BF16
 	}
-	return AVX512
+	return AMX
 }()

@@ -81,7 +81,7 @@ func TestTierEnv(t *testing.T) {
 		t.Log("tier in use: " + Active().String())
 		return
 	}
-	for _, name := range []string{"generic", "avx2", "avx512", "sse9"} {
+	for _, name := range []string{"generic", "avx2", "avx512", "avx512bf16", "amx", "sse9"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestTierEnv$", "-test.v")
 		cmd.Env = append(os.Environ(), "KERNEL_TIER_CHILD=1", TierEnv+"="+name)
 		out, err := cmd.CombinedOutput()

@@ -19,6 +19,9 @@ import (
 // onTiers runs a test on every tier of the kernels.
 func onTiers(t *testing.T, f func(t *testing.T)) {
 	for _, tier := range kernel.Tiers() {
+		if tier.BF16() {
+			continue
+		}
 		t.Run(tier.String(), func(t *testing.T) {
 			restore, err := kernel.SetTier(tier)
 			if err != nil {

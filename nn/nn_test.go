@@ -27,6 +27,9 @@ func source(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 // onTiers runs a test on every tier of the kernels.
 func onTiers(t *testing.T, f func(t *testing.T)) {
 	for _, tier := range kernel.Tiers() {
+		if tier.BF16() {
+			continue
+		}
 		t.Run(tier.String(), func(t *testing.T) {
 			restore, err := kernel.SetTier(tier)
 			check(t, err)

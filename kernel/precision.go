@@ -1,0 +1,64 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Precision is that of the operands of the matrix products of layers. Sums, results and
+// all other kernels are float32.
+type Precision int
+
+// The precisions.
+const (
+	Float32 Precision = iota
+	BF16              // operands are rounded to bfloat16: 8 bits of precision
+)
+
+// String returns the name that flags and configuration files have.
+func (p Precision) String() string {
+	switch p {
+	case Float32:
+		return "float32"
+	case BF16:
+		return "bf16"
+	}
+	return fmt.Sprintf("Precision(%d)", int(p))
+}
+
+// With returns a Pool of the same threads for which [Linear], its gradients and the
+// kernels that are fused with it, and [Gemm], multiply in the given precision. It is
+// closed with p.
+func (p *Pool) With(precision Precision) *Pool {
+	switch {
+	case p == nil:
+		return &Pool{threads: 1, precision: precision}
+	case p.owner != nil:
+		p = p.owner
+	}
+	return &Pool{threads: p.threads, precision: precision, owner: p}
+}
+
+// Precision returns that of the matrix products of p, Float32 unless [Pool.With] says
+// another.
+func (p *Pool) Precision() Precision {
+	if p == nil {
+		return Float32
+	}
+	return p.precision
+}
+
+// ErrBF16 is wrapped by the error of [CheckPrecision].
+var ErrBF16 = errors.New("no instructions for bf16")
+
+// CheckPrecision returns an error that says what is missing if the active tier has no
+// instructions for products in the given precision. They can be had all the same, but
+// are far slower than those of float32.
+func CheckPrecision(precision Precision) error {
+	t := Active()
+	if precision != BF16 || t.BF16() {
+		return nil
+	}
+	return fmt.Errorf("kernel: %w: it takes tier %v or %v (AMD since Zen 4, Intel since Sapphire Rapids); this build and processor have %s, and %v is in use",
+		ErrBF16, AVX512BF16, AMX, tierNames(Tiers()), t)
+}
