@@ -80,7 +80,8 @@ type attentionJob struct {
 	o, lse, qkv, keyMask []float32
 	do, dqkv             []float32 // nil in the forward pass
 	micro                *microKernel
-	ahead                int // items until a thread's next one
+	unit                 *bf16Kernel // nil for float32
+	ahead                int         // items until a thread's next one
 }
 
 // attentionWork is the scratch memory of one item.
@@ -89,6 +90,7 @@ type attentionWork struct {
 	keys, vals  []float32 // k and v transposed, in panels
 	scores, dps []float32 // a block of scores, then probabilities, and its gradient
 	sums        []float32 // of the rows of a block
+	bf16        attentionBF16
 }
 
 var (
@@ -98,6 +100,9 @@ var (
 
 func (a *attentionJob) run(p *Pool) {
 	a.micro = microKernels.get()
+	if p.Precision() == BF16 {
+		a.unit = bf16Kernels.get()
+	}
 	a.ahead = p.Threads()
 	p.run(a.Batch*a.Heads, a)
 	*a = attentionJob{}
@@ -109,12 +114,13 @@ func (a *attentionJob) item(i int) {
 		return
 	}
 	w := attentionWorks.get()
+	w.bf16.unit = a.unit
 	if a.dqkv == nil {
 		a.forward(w, i/a.Heads, i%a.Heads)
 	} else {
 		a.backward(w, i/a.Heads, i%a.Heads)
 	}
-	w.t = tile{}
+	w.t, w.bf16.t = tile{}, bf16Tile{}
 	attentionWorks.put(w)
 }
 
@@ -129,10 +135,14 @@ func (a *attentionJob) scoreRow() int {
 }
 
 // product computes C = A·B, or C += A·B, for A (m, k) and B (k, n) at any distances
-// in floats. If packed is not zero, B is the first n of packed columns in the panels
-// that [microKernel.packAllT] makes.
+// in floats, one of which is 1 for A. If packed is not zero, B is the first n of packed
+// columns in the panels that [attentionWork.packT] makes.
 func (w *attentionWork) product(u *microKernel, m, n, k int, a []float32, aRow, aStep int, b []float32, bStep, packed int, c []float32, cRow int, accumulate bool) {
 	if m == 0 {
+		return
+	}
+	if w.bf16.unit != nil {
+		w.bf16.product(m, n, k, a, aRow, aStep, b, bStep, packed, c, cRow, accumulate)
 		return
 	}
 	t := &w.t
@@ -160,8 +170,12 @@ func (w *attentionWork) product(u *microKernel, m, n, k int, a []float32, aRow, 
 	}
 }
 
-// packAllT packs src (n, k) transposed: for each panel of n, k rows of nr values.
-func (u *microKernel) packAllT(dst []float32, n, k int, src []float32, lds int) []float32 {
+// packT packs src (n, k) transposed: for each panel of n, k rows of nr values; in bf16,
+// tiles.
+func (w *attentionWork) packT(u *microKernel, dst []float32, n, k int, src []float32, lds int) []float32 {
+	if w.bf16.unit != nil {
+		return w.bf16.packT(dst, n, k, src, lds)
+	}
 	dst = room(dst, u.panelCount(n)*u.nr*k)
 	for i := range u.panelCount(n) {
 		start, width := u.panelAt(n, i)
@@ -215,7 +229,7 @@ func (a *attentionJob) forward(w *attentionWork, b, h int) {
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionBlock/ld/u.mr*u.mr))
 	a.fetch(b*a.Heads + h + a.ahead)
-	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
+	w.keys = w.packT(u, w.keys, T, d, k, 3*D)
 	w.scores = room(w.scores, rows*ld)
 	for r0 := 0; r0 < T; r0 += rows {
 		r1 := min(T, r0+rows)
@@ -261,8 +275,8 @@ func (a *attentionJob) backward(w *attentionWork, b, h int) {
 	ld := a.scoreRow()
 	rows := min(T, max(u.mr, attentionGradBlock/ld/u.mr*u.mr))
 	a.fetch(b*a.Heads + h + a.ahead)
-	w.keys = u.packAllT(w.keys, T, d, k, 3*D)
-	w.vals = u.packAllT(w.vals, T, d, v, 3*D)
+	w.keys = w.packT(u, w.keys, T, d, k, 3*D)
+	w.vals = w.packT(u, w.vals, T, d, v, 3*D)
 	w.scores, w.dps = room(w.scores, rows*ld), room(w.dps, rows*ld)
 	done := 0 // rows of dk and dv that hold a part of their sum
 	for r0 := 0; r0 < T; r0 += rows {

@@ -54,6 +54,43 @@ func BenchmarkLinearBF16(b *testing.B) {
 	}
 }
 
+// BenchmarkAttentionBF16 does the same for attention: ViT-B/16's, ViT-S/16's and the
+// demo's.
+func BenchmarkAttentionBF16(b *testing.B) {
+	pool := NewPool(runtime.GOMAXPROCS(0))
+	defer pool.Close()
+	for _, tier := range Tiers() {
+		if !tier.BF16() {
+			continue
+		}
+		for _, s := range []AttentionShape{{8, 197, 12, 64, false}, {16, 197, 6, 64, false}, {64, 64, 4, 24, false}} {
+			n := s.Batch * s.Tokens * s.Heads * s.HeadDim
+			qkv, o, lse := benchSlice(3*n), benchSlice(n), make([]float32, s.Batch*s.Heads*s.Tokens)
+			dqkv, do := make([]float32, 3*n), benchSlice(n)
+			flops := 2 * float64(n) * float64(s.Tokens)
+			name := fmt.Sprintf("tier=%v/batch=%d/tokens=%d/heads=%d/dim=%d", tier, s.Batch, s.Tokens, s.Heads, s.HeadDim)
+			for _, pass := range []struct {
+				name  string
+				flops float64
+				run   func(p *Pool)
+			}{
+				{"o", 2 * flops, func(p *Pool) { Attention(p, o, lse, qkv, nil, s) }},
+				{"dqkv", 5 * flops, func(p *Pool) { AttentionGrad(p, dqkv, do, o, lse, qkv, nil, s) }},
+			} {
+				b.Run(name+"/pass="+pass.name, func(b *testing.B) {
+					restore, err := SetTier(tier)
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer restore()
+					Attention(nil, o, lse, qkv, nil, s)
+					inTurns(b, pass.flops, func() { pass.run(pool) }, func() { pass.run(pool.With(BF16)) })
+				})
+			}
+		}
+	}
+}
+
 // inTurns times f and g by turns.
 func inTurns(b *testing.B, flops float64, f, g func()) {
 	f()

@@ -219,7 +219,7 @@ func fillEdge(edge *[bf16Values]float32, width int, x []float32, ld, rows, cols 
 
 // sums computes a panel of rows by cols of C from packed operands of depth tiles along
 // the sum, starting from init.
-func (g *gemmBF16Job) sums(t *bf16Tile, rows, cols int, a, b []uint16, depth int, c []float32, ldc int, init *float32, initRow int) {
+func (u *bf16Kernel) sums(t *bf16Tile, rows, cols int, a, b []uint16, depth int, c []float32, ldc int, init *float32, initRow int) {
 	t.aTile, t.bTile = depth*bf16Bytes, depth*bf16Bytes
 	kc := depth
 	if parts := ceilDiv(depth, bf16KC); parts > 1 {
@@ -235,7 +235,7 @@ func (g *gemmBF16Job) sums(t *bf16Tile, rows, cols int, a, b []uint16, depth int
 		if s > 0 {
 			t.init, t.initRow = t.c, t.cRow
 		}
-		g.unit.run(t, rows, cols)
+		u.run(t, rows, cols)
 		if depth == 0 {
 			break
 		}
@@ -270,7 +270,7 @@ func (g *gemmBF16Job) block(w *gemmBF16Work, r0, r1, j0, j1 int) {
 		case g.bias != nil:
 			init = &g.bias[j]
 		}
-		g.sums(&w.t, r1-r0, end-j, w.a, g.packed[(j-g.j0)/bf16Side*depth*bf16Values:], depth, to, ldc, init, row)
+		g.unit.sums(&w.t, r1-r0, end-j, w.a, g.packed[(j-g.j0)/bf16Side*depth*bf16Values:], depth, to, ldc, init, row)
 		j = end
 		if g.k1 == g.k && (end-ready >= epilogueCols || end == j1) {
 			g.epilogue.apply(c[at+ready:], ldc, r0, r1, ready, end)
@@ -300,7 +300,7 @@ func (g *gemmBF16Job) pieceSum(w *gemmBF16Work, i int) {
 			if q > q0 {
 				init = &c[j]
 			}
-			g.sums(&w.t, g.m, cols, w.a, w.b, depth, c[j:], g.n, init, g.n*wordSize)
+			g.unit.sums(&w.t, g.m, cols, w.a, w.b, depth, c[j:], g.n, init, g.n*wordSize)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Precision is that of the operands of the matrix products of layers. Sums, results and
-// all other kernels are float32.
+// Precision is that of the operands of the matrix products of dense layers and of
+// attention. Sums, results and all other kernels are float32.
 type Precision int
 
 // The precisions.
@@ -26,9 +26,33 @@ func (p Precision) String() string {
 	return fmt.Sprintf("Precision(%d)", int(p))
 }
 
+// ParsePrecision returns the precision of that name.
+func ParsePrecision(name string) (Precision, error) {
+	for _, p := range []Precision{Float32, BF16} {
+		if name == p.String() {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("kernel: precision %q: want %v or %v", name, Float32, BF16)
+}
+
+// MarshalText gives the name.
+func (p Precision) MarshalText() ([]byte, error) {
+	if _, err := ParsePrecision(p.String()); err != nil {
+		return nil, err
+	}
+	return []byte(p.String()), nil
+}
+
+// UnmarshalText reads the name.
+func (p *Precision) UnmarshalText(name []byte) (err error) {
+	*p, err = ParsePrecision(string(name))
+	return err
+}
+
 // With returns a Pool of the same threads for which [Linear], its gradients and the
-// kernels that are fused with it, and [Gemm], multiply in the given precision. It is
-// closed with p.
+// kernels that are fused with it, [Gemm], [Attention] and [AttentionGrad] multiply in the
+// given precision. It is closed with p.
 func (p *Pool) With(precision Precision) *Pool {
 	switch {
 	case p == nil:
