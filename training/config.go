@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relsim/dataloader"
+	"relsim/kernel"
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/optim"
@@ -46,6 +47,10 @@ type Config struct {
 	Flip        bool                 `json:"flip"` // augment by left-right flips
 	Turn        bool                 `json:"turn"` // augment by quarter turns, gravity permitting
 	Normalize   dataloader.Normalize `json:"normalize"`
+
+	// Precision of the matrix products of the towers. The loss, the optimiser, the weights that it updates, and all
+	// embeddings outside of training are float32.
+	Precision kernel.Precision `json:"precision"`
 
 	Seed uint64 `json:"seed"`
 }
@@ -90,6 +95,9 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains([]string{Anonymous, Literal, Shuffled}, c.Captions) {
 		return fmt.Errorf("training: captions %q: want %q, %q or %q", c.Captions, Anonymous, Literal, Shuffled)
+	}
+	if _, err := c.Precision.MarshalText(); err != nil {
+		return fmt.Errorf("training: %w", err)
 	}
 	for _, f := range []struct {
 		name string

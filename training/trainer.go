@@ -101,6 +101,9 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if err := checkGallery(d.Val); err != nil {
 		return nil, err
 	}
+	if err := kernel.CheckPrecision(c.Precision); err != nil {
+		return nil, fmt.Errorf("training: precision %v: %w", c.Precision, err)
+	}
 	c = c.resolve(d.Train)
 	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias
 	t := &trainer{config: c, options: o, data: d, watch: watch}
@@ -111,7 +114,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}()
 	t.pool = kernel.NewPool(o.Threads)
 	t.closeables = append(t.closeables, t.pool.Close)
-	backend := graph.NewCPU(t.pool)
+	backend, towers := graph.NewCPU(t.pool), graph.NewCPU(t.pool.With(c.Precision))
 
 	captions := make([]string, d.Train.Len())
 	for i := range captions {
@@ -125,12 +128,12 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.model, err = nn.New(c.Model, t.words.Size(), rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
 		return nil, err
 	}
-	if t.vision, err = t.compile(backend, func(b *graph.Builder, w *tower) {
+	if t.vision, err = t.compile(towers, func(b *graph.Builder, w *tower) {
 		w.images, w.emb = t.model.Vision(b, c.MicroBatch)
 	}); err != nil {
 		return nil, err
 	}
-	if t.text, err = t.compile(backend, func(b *graph.Builder, w *tower) {
+	if t.text, err = t.compile(towers, func(b *graph.Builder, w *tower) {
 		w.text, w.emb = t.model.Text(b, c.MicroBatch)
 	}); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relsim/kernel"
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/scenes"
@@ -41,6 +42,7 @@ type options struct {
 	steps      int
 	batch      int
 	microBatch int
+	precision  string
 	lr         float64
 	warmup     float64
 	decay      float64
@@ -65,6 +67,9 @@ type options struct {
 
 // defaultEpochs is the budget of the demo in passes over its data.
 const defaultEpochs = 7.5
+
+// autoPrecision is float32 wherever the program runs: another precision is a choice.
+const autoPrecision = "auto"
 
 // maxSteps bounds the steps that --epochs stands for.
 const maxSteps = 1e9
@@ -104,6 +109,8 @@ Optimisation
   --steps N              steps; wins over --epochs
   --batch N              pictures of a step (64)
   --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
+  --precision P          of the layers' matrix products: auto, float32 or bf16 (auto: float32); bf16 takes a processor
+                         with AMX or AVX512_BF16, and keeps weights, optimiser, norms, softmax and loss in float32
   --lr R                 peak learning rate (0.0025)
   --warmup N             steps with a rising rate, then a cosine to 0; below 1 a share of the steps (0.06)
   --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
@@ -158,6 +165,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.steps, "steps", 0, "")
 	fs.IntVar(&o.batch, "batch", d.Batch, "")
 	fs.IntVar(&o.microBatch, "micro-batch", 0, "")
+	fs.StringVar(&o.precision, "precision", autoPrecision, "")
 	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
 	fs.Float64Var(&o.warmup, "warmup", d.Warmup, "")
 	fs.Float64Var(&o.decay, "weight-decay", d.Optimizer.WeightDecay, "")
@@ -312,6 +320,14 @@ func (o *options) training(n int) (training.Config, error) {
 	c.LearningRate, c.Warmup, c.Average, c.Seed = o.lr, o.warmup, o.average, o.seed
 	c.Optimizer.WeightDecay = o.decay
 	c.Flip, c.Turn = o.flip, o.turn
+	if o.precision != autoPrecision {
+		if c.Precision, err = kernel.ParsePrecision(o.precision); err != nil {
+			return c, fmt.Errorf("%w: --precision: %w, or %s", errUsage, err, autoPrecision)
+		}
+		if err := kernel.CheckPrecision(c.Precision); err != nil {
+			return c, fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
+		}
+	}
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("%w: %w", errUsage, err)
 	}
