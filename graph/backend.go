@@ -47,12 +47,13 @@ func (b cpu) load(p *plan, seed *uint64) (engine, error) {
 	e := &cpuEngine{
 		plan:   p,
 		pool:   b.pool,
-		arena:  make([]float32, p.words),
+		memory: kernel.NewMemory(p.words),
 		leaves: make([][]float32, len(p.leaves)),
 		sinks:  make([][]float32, len(p.sinks)),
 		users:  make([][]use, len(p.leaves)),
 		dirty:  true,
 	}
+	e.arena = e.memory.Floats
 	for i, s := range p.steps {
 		c := newCall(len(s.in), len(s.out), b.pool, seed)
 		for j, in := range s.in {
@@ -74,6 +75,7 @@ func (b cpu) load(p *plan, seed *uint64) (engine, error) {
 type cpuEngine struct {
 	plan   *plan
 	pool   *kernel.Pool
+	memory *kernel.Memory // of the arena
 	arena  []float32
 	calls  []*call // of plan.steps
 	leaves [][]float32
@@ -175,5 +177,6 @@ func (e *cpuEngine) deliver(i int) {
 func (e *cpuEngine) arenaBytes() int { return 4 * len(e.arena) }
 
 func (e *cpuEngine) close() {
+	e.memory.Free()
 	e.arena, e.calls, e.leaves, e.sinks = nil, nil, nil, nil
 }

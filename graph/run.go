@@ -325,8 +325,8 @@ func (p *Program) RunAll() error {
 // Reset forgets the last step, as gorgonia.VM asks.
 func (p *Program) Reset() { p.state = stateNew }
 
-// Close gives the arena up; values read before are no longer valid. The Program
-// cannot run again.
+// Close gives the arena back to the system: values read before must not be touched
+// any more. The Program cannot run again. One that is not closed keeps its arena.
 func (p *Program) Close() error {
 	if p.engine != nil {
 		p.engine.close()

@@ -136,6 +136,8 @@ func (s *Params) Init(rng *rand.Rand) error {
 	}
 	s.data = make([]float32, total)
 	s.grad = make([]float32, total)
+	kernel.AdviseHuge(s.data)
+	kernel.AdviseHuge(s.grad)
 	at := 0
 	for kind := range kinds {
 		s.segment[kind] = at

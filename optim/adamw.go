@@ -94,6 +94,8 @@ func NewAdamW(params *nn.Params, c Config, pool *kernel.Pool) (*AdamW, error) {
 		return nil, fmt.Errorf("optim: adamw: the parameters are empty or not initialised")
 	}
 	o := &AdamW{params: params, config: c, pool: pool, m: make([]float32, n), v: make([]float32, n)}
+	kernel.AdviseHuge(o.m)
+	kernel.AdviseHuge(o.v)
 	for _, kind := range nn.Kinds() {
 		low, high := params.Segment(kind)
 		if low == high {
