@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -259,4 +260,34 @@ func TestResizeRGB(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestResizeRGBCrop cuts a part out on the way, and leaves all around it alone.
+func TestResizeRGBCrop(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		rng := newRand(4)
+		for _, c := range []struct{ w, h, left, top, sw, sh, dw, dh int }{
+			{30, 20, 5, 3, 12, 9, 7, 5}, {30, 20, 5, 3, 12, 9, 12, 5}, {30, 20, 18, 11, 12, 9, 20, 9}, {30, 20, 0, 0, 12, 9, 12, 9}, {9, 9, 8, 8, 1, 1, 3, 2},
+		} {
+			p := picture{c.w, c.h, make([]byte, 3*c.w*c.h)}
+			for i := range p.pix {
+				p.pix[i] = byte(rng.Uint32())
+			}
+			part := picture{c.sw, c.sh, nil}
+			for y := range c.sh {
+				part.pix = append(part.pix, p.pix[3*((c.top+y)*c.w+c.left):][:3*c.sw]...)
+			}
+			want := part.resize(c.dw, c.dh, Lanczos)
+			dst := make([]byte, 3*c.dw*c.dh+2)
+			dst[0], dst[len(dst)-1] = 0xa5, 0xa5
+			begin, end := 3*(c.top*c.w+c.left), 3*((c.top+c.sh-1)*c.w+c.left+c.sw)
+			ResizeRGBCrop(dst[1:len(dst)-1:len(dst)-1], c.dw, c.dh, p.pix[begin:end:end], 3*c.w, c.sw, c.sh, Lanczos)
+			if dst[0] != 0xa5 || dst[len(dst)-1] != 0xa5 {
+				t.Fatalf("%v: wrote outside of dst", c)
+			}
+			if !bytes.Equal(dst[1:len(dst)-1], want.pix) {
+				t.Fatalf("%v: other pixels than those of the part alone", c)
+			}
+		}
+	})
 }

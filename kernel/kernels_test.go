@@ -949,6 +949,9 @@ func TestRowsPanics(t *testing.T) {
 		{"kernel: PoolWeighted: len(weights) = 0, want 2", func() { PoolWeighted(nil, x(3), x(6), nil, 1, 2, 3) }},
 		{"kernel: ResizeRGB: len(src) = 1, want 12", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 1), 2, 2, Box) }},
 		{"kernel: ResizeRGB: unknown filter 9", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 12), 2, 2, 9) }},
+		{"kernel: ResizeRGBCrop: src of 11 bytes with rows of 3·2 every 6, want at least 12", func() {
+			ResizeRGBCrop(make([]byte, 3), 1, 1, make([]byte, 11), 6, 2, 2, Box)
+		}},
 		{"a size is not positive", func() { ResizeRGB(nil, 0, 1, make([]byte, 12), 2, 2, Box) }},
 	}
 	for _, tt := range tests {

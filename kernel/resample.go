@@ -76,46 +76,56 @@ func sinc(x float64) float64 {
 // resamplePrecision is the number of fraction bits of a weight.
 const resamplePrecision = 32 - 8 - 2
 
-// A resampler has the weights of one axis and the buffers of a resize, for reuse.
-type resampler struct {
-	start   []int32 // first source pixel of each output pixel
-	count   []int32 // number of weights of each output pixel
-	weights []int32 // (out, taps), fixed point
-	taps    int
-	real    []float64
-	rows    []byte
-	sums    []int32
+// axisKey names the weights of an axis of in pixels resized to out.
+type axisKey struct {
+	in, out int
+	filter  Filter
 }
 
-var resamplers freelist[resampler]
+// axis has the weights of one axis.
+type axis struct {
+	start   []int32 // first source pixel of each output pixel
+	count   []int32 // number of weights of each output pixel
+	taps    int     // room for weights of each output pixel
+	real    []float64
+	weights []int32 // (out, taps), fixed point
+}
 
-// plan computes the weights for an axis of in pixels resized to out.
-func (r *resampler) plan(in, out int, f Filter) {
+// axes keeps weights: their sines cost more than resampling a plane.
+var axes = newCache[axisKey, *axis](64)
+
+// axisFor returns the weights for an axis of in pixels resized to out, by
+// Pillow's precompute_coeffs and normalize_coeffs_8bpc.
+func axisFor(in, out int, f Filter) *axis {
+	return axes.get(axisKey{in, out, f}, newAxis)
+}
+
+func newAxis(k axisKey) *axis {
+	in, out, f := k.in, k.out, k.filter
 	scale := float64(in) / float64(out)
 	shrink := max(scale, 1)
 	support := f.support() * shrink
-	r.taps = int(math.Ceil(support))*2 + 1
-	r.start = grow(r.start, out)
-	r.count = grow(r.count, out)
-	r.weights = grow(r.weights, out*r.taps)
-	r.real = grow(r.real, r.taps)
+	taps := int(math.Ceil(support))*2 + 1
+	a := &axis{
+		start: make([]int32, out), count: make([]int32, out), taps: taps,
+		real: make([]float64, out*taps), weights: make([]int32, out*taps),
+	}
 	for o := range out {
 		center := float64((float64(o) + 0.5) * scale)
 		lo := max(int(center-support+0.5), 0)
 		n := min(int(center+support+0.5), in) - lo
+		a.start[o], a.count[o] = int32(lo), int32(n)
+		real, weights := a.real[o*taps:][:n], a.weights[o*taps:][:n]
 		var sum float64
-		for i := range n {
-			r.real[i] = f.at(float64((float64(i+lo) - center + 0.5) * (1 / shrink)))
-			sum += r.real[i]
+		for i := range real {
+			real[i] = f.at(float64((float64(i+lo) - center + 0.5) * (1 / shrink)))
+			sum += real[i]
 		}
-		r.start[o], r.count[o] = int32(lo), int32(n)
-		weights := r.weights[o*r.taps:]
-		for i := range n {
-			w := r.real[i]
+		for i := range real {
 			if sum != 0 {
-				w /= sum
+				real[i] /= sum
 			}
-			w = float64(w * (1 << resamplePrecision))
+			w := float64(real[i] * (1 << resamplePrecision))
 			if w < 0 {
 				weights[i] = int32(w - 0.5)
 			} else {
@@ -123,7 +133,18 @@ func (r *resampler) plan(in, out int, f Filter) {
 			}
 		}
 	}
+	return a
 }
+
+// A resampler has the weights of the axis in work and the buffers of a resize,
+// for reuse.
+type resampler struct {
+	*axis
+	rows []byte
+	sums []int32
+}
+
+var resamplers freelist[resampler]
 
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {
@@ -143,38 +164,57 @@ func grow[T any](s []T, n int) []T {
 //
 // Source: Pillow 9.4, src/libImaging/Resample.c.
 func ResizeRGB(dst []byte, dw, dh int, src []byte, sw, sh int, f Filter) {
-	if dw <= 0 || dh <= 0 || sw <= 0 || sh <= 0 {
-		panic(fmt.Sprintf("kernel: ResizeRGB: %d×%d to %d×%d: a size is not positive", sw, sh, dw, dh))
-	}
-	if f < Box || f > Lanczos {
-		panic(fmt.Sprintf("kernel: ResizeRGB: unknown filter %d", int(f)))
-	}
-	needLen("ResizeRGB", "dst", len(dst), dw*dh*3)
+	checkResize("ResizeRGB", dw, dh, sw, sh, f)
 	needLen("ResizeRGB", "src", len(src), sw*sh*3)
-	r := resamplers.get()
-	if dw != sw {
-		r.plan(sw, dw, f)
-		rows := dst
-		if dh != sh {
-			r.rows = grow(r.rows, dw*sh*3)
-			rows = r.rows
-		}
-		for y := range sh {
-			r.horizontal(rows[y*dw*3:(y+1)*dw*3], src[y*sw*3:(y+1)*sw*3])
-		}
-		src = rows
+	ResizeRGBCrop(dst, dw, dh, src, 3*sw, sw, sh, f)
+}
+
+// ResizeRGBCrop is [ResizeRGB] of a part of a picture: its rows of sw pixels begin
+// stride bytes apart, the first one at src[0]. As with Image.crop before
+// Image.resize, pixels outside of the part play no role.
+//
+// ResizeRGBCrop panics as ResizeRGB does, and if stride is less than 3·sw or src
+// ends before the last row does.
+func ResizeRGBCrop(dst []byte, dw, dh int, src []byte, stride, sw, sh int, f Filter) {
+	const op = "ResizeRGBCrop"
+	checkResize(op, dw, dh, sw, sh, f)
+	needLen(op, "dst", len(dst), dw*dh*3)
+	if need := (sh-1)*stride + 3*sw; stride < 3*sw || len(src) < need {
+		panic(fmt.Sprintf("kernel: %s: src of %d bytes with rows of 3·%d every %d, want at least %d", op, len(src), sw, stride, need))
 	}
-	switch {
-	case dh != sh:
-		r.plan(sh, dh, f)
+	r := resamplers.get()
+	rows := dst
+	if dh != sh {
+		r.rows = grow(r.rows, dw*sh*3)
+		rows = r.rows
+	}
+	if dw != sw {
+		r.axis = axisFor(sw, dw, f)
+		for y := range sh {
+			r.horizontal(rows[y*dw*3:(y+1)*dw*3], src[y*stride:][:sw*3])
+		}
+	} else {
+		for y := range sh {
+			copy(rows[y*dw*3:(y+1)*dw*3], src[y*stride:])
+		}
+	}
+	if dh != sh {
+		r.axis = axisFor(sh, dh, f)
 		r.sums = grow(r.sums, dw*3)
 		for y := range dh {
-			r.vertical(dst[y*dw*3:(y+1)*dw*3], src, y)
+			r.vertical(dst[y*dw*3:(y+1)*dw*3], rows, y)
 		}
-	case dw == sw:
-		copy(dst, src)
 	}
 	resamplers.put(r)
+}
+
+func checkResize(op string, dw, dh, sw, sh int, f Filter) {
+	if dw <= 0 || dh <= 0 || sw <= 0 || sh <= 0 {
+		panic(fmt.Sprintf("kernel: %s: %d×%d to %d×%d: a size is not positive", op, sw, sh, dw, dh))
+	}
+	if f < Box || f > Lanczos {
+		panic(fmt.Sprintf("kernel: %s: unknown filter %d", op, int(f)))
+	}
 }
 
 var (
