@@ -28,6 +28,19 @@ var DefaultLimits = Limits{Bytes: 256 << 20, Pixels: 100_000_000}
 
 // DecodeFile reads a picture from a file. See [Decode].
 func DecodeFile(path string, l Limits) (*Image, error) {
+	data, err := readPicture(path, l)
+	if err != nil {
+		return nil, err
+	}
+	im, err := decode(data, l)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
+	}
+	return im, nil
+}
+
+// readPicture reads a file of at most l.Bytes.
+func readPicture(path string, l Limits) ([]byte, error) {
 	info, err := os.Stat(path) // before opening: a named pipe would block
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
@@ -47,11 +60,7 @@ func DecodeFile(path string, l Limits) (*Image, error) {
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}
-	im, err := decode(data, l)
-	if err != nil {
-		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
-	}
-	return im, nil
+	return data, nil
 }
 
 // Decode reads a PNG, JPEG or WebP picture and makes it 8-bit RGB:
@@ -133,17 +142,11 @@ func decodeOrPanic(data []byte, l Limits) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s header: %w", c.name, truncated(err))
 	}
-	if cfg.Width < 1 || cfg.Height < 1 {
-		return nil, fmt.Errorf("%s of %d×%d pixels", c.name, cfg.Width, cfg.Height)
-	}
-	if int64(cfg.Width) > l.Pixels/int64(cfg.Height) {
-		return nil, fmt.Errorf("%s of %d×%d pixels, more than the limit of %d", c.name, cfg.Width, cfg.Height, l.Pixels)
-	}
-	pixels := min(int64(cfg.Width)*int64(cfg.Height), pixelsAtOnce)
-	if err := decoding.Acquire(context.Background(), pixels); err != nil {
+	release, err := admit(c.name, cfg.Width, cfg.Height, l)
+	if err != nil {
 		return nil, err
 	}
-	defer decoding.Release(pixels)
+	defer release()
 	src, err := c.decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, truncated(err))
@@ -153,6 +156,22 @@ func decodeOrPanic(data []byte, l Limits) (*Image, error) {
 	}
 	im := toRGB(src, c.name == "WebP")
 	return orient(im, orientationOf(c.exif(data))), nil
+}
+
+// admit holds the size of a picture against l and waits until its pixels may be
+// decoded. The caller calls release when they are.
+func admit(name string, width, height int, l Limits) (release func(), err error) {
+	if width < 1 || height < 1 {
+		return nil, fmt.Errorf("%s of %d×%d pixels", name, width, height)
+	}
+	if int64(width) > l.Pixels/int64(height) {
+		return nil, fmt.Errorf("%s of %d×%d pixels, more than the limit of %d", name, width, height, l.Pixels)
+	}
+	pixels := min(int64(width)*int64(height), pixelsAtOnce)
+	if err := decoding.Acquire(context.Background(), pixels); err != nil {
+		return nil, err
+	}
+	return func() { decoding.Release(pixels) }, nil
 }
 
 // truncated says what an unexpected end means.

@@ -430,7 +430,7 @@ func fill(ctx context.Context, ds Dataset, i int, t Transform, dst []float32, rn
 			err = fmt.Errorf("dataloader: item %d: %v", i, r)
 		}
 	}()
-	im, err := ds.Image(ctx, i)
+	im, err := t.Image(ctx, ds, i)
 	if err != nil {
 		return err
 	}

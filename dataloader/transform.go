@@ -1,7 +1,6 @@
 package dataloader
 
 import (
-	"context"
 	"fmt"
 	"image"
 	"math"
@@ -9,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/disintegration/imaging"
+
+	"relsim/kernel"
 )
 
 // Transform makes a picture the input of a network: centre crop to a square,
@@ -18,6 +19,7 @@ type Transform struct {
 	Normalize Normalize // zero value: per picture
 	Flip      bool      // mirror left and right, p = 1/2
 	Turn      bool      // turn by k·90°, k uniform in 0 … 3
+	Pictures  Pictures  // how pictures are decoded and resized
 }
 
 // Normalize maps bytes to what a network takes. With v = byte/255, the zero
@@ -44,6 +46,9 @@ func (t Transform) Validate() error {
 	if t.Size < 1 || t.Size > maxSize {
 		return fmt.Errorf("dataloader: transform: size %d, want 1 to %d", t.Size, maxSize)
 	}
+	if err := t.Pictures.Validate(); err != nil {
+		return err
+	}
 	if t.Normalize.PerPicture() {
 		return nil
 	}
@@ -69,7 +74,8 @@ func (t Transform) Len() int { return 3 * t.Size * t.Size }
 //
 // The largest square is cut out of the middle, with left = (W-side)/2 and top =
 // (H-side)/2 rounded down, and resized by a Lanczos filter of radius 3 unless it
-// has the size already: then its bytes are taken as they are. The picture is
+// has the size already: then its bytes are taken as they are. Resizing gives
+// Pillow's bytes, or those of package imaging for JPEGReference. The picture is
 // mirrored first and turned counter-clockwise then. One number is drawn from rng
 // if Flip or Turn is set; a nil rng means no augmentation.
 //
@@ -82,7 +88,7 @@ func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
 	if err := im.check(); err != nil {
 		panic("dataloader: Transform.Apply: " + err.Error())
 	}
-	s := cropAndResize(im, t.Size)
+	s := cropAndResize(im, t.Size, t.Pictures)
 	var bits uint64
 	if rng != nil && (t.Flip || t.Turn) {
 		bits = rng.Uint64()
@@ -106,53 +112,44 @@ type square struct {
 
 // cropAndResize cuts the largest square out of the middle of im and brings it to
 // the given size.
-func cropAndResize(im *Image, size int) square {
+func cropAndResize(im *Image, size int, p Pictures) square {
 	side := min(im.Width, im.Height)
 	left, top := (im.Width-side)/2, (im.Height-side)/2
 	s := square{pix: im.Pix[3*(top*im.Width+left):], side: side, step: 3, stride: 3 * im.Width}
-	if side != size {
-		s = resize(s, size)
+	switch {
+	case side == size:
+		return s
+	case p.JPEG == JPEGReference:
+		return resize(s, size)
 	}
-	return s
+	to := square{pix: make([]byte, 3*size*size), side: size, step: 3, stride: 3 * size}
+	kernel.ResizeRGBCrop(to.pix, size, size, s.pix, s.stride, side, side, kernel.Lanczos)
+	return to
 }
 
-// Square returns a view of ds whose pictures are cut and resized as
-// [Transform.Apply] does it, to size×size pixels. Many of them fit in memory
-// where photographs do not, and a Transform of the same Size gives the same
-// values for both. Square pictures of the size are passed on as they are.
-//
-// Square panics if size is less than 1.
-func Square(ds Dataset, size int) Dataset {
-	if size < 1 {
-		panic(fmt.Sprintf("dataloader: Square: size %d", size))
+// image returns s as a picture of its own.
+func (s square) image() *Image {
+	to := &Image{Width: s.side, Height: s.side, Pix: s.pix}
+	if s.step == 3 && s.stride == 3*s.side {
+		to.Pix = s.pix[:3*s.side*s.side]
+		return to
 	}
-	return &squared{ds, size}
-}
-
-type squared struct {
-	Dataset
-	size int
-}
-
-func (s *squared) Image(ctx context.Context, i int) (*Image, error) {
-	im, err := s.Dataset.Image(ctx, i)
-	if err != nil || im.Width == s.size && im.Height == s.size {
-		return im, err
-	}
-	from := cropAndResize(im, s.size)
-	to := &Image{Width: s.size, Height: s.size, Pix: make([]byte, 3*s.size*s.size)}
+	to.Pix = make([]byte, 3*s.side*s.side)
 	dst := to.Pix
-	for y := range s.size {
-		row := from.pix[y*from.stride:]
-		for x := range s.size {
-			copy(dst[:3], row[x*from.step:])
+	for y := range s.side {
+		row := s.pix[y*s.stride:]
+		for x := range s.side {
+			copy(dst[:3], row[x*s.step:])
 			dst = dst[3:]
 		}
 	}
-	return to, nil
+	return to
 }
 
-// resize returns s resampled to the given side.
+// Square is [Transform.Square] of a transform of this size.
+func Square(ds Dataset, size int) Dataset { return Transform{Size: size}.Square(ds) }
+
+// resize returns s resampled to the given side by package imaging.
 func resize(s square, side int) square {
 	buf := scratch.Get().(*[]byte)
 	n := 4 * s.side * s.side

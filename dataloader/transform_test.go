@@ -157,7 +157,7 @@ func TestCropAndResize(t *testing.T) {
 			if to != side {
 				want = imaging.Resize(crop, to, to, imaging.Lanczos)
 			}
-			tr := Transform{Size: to, Normalize: fixed}
+			tr := Transform{Size: to, Normalize: fixed, Pictures: Pictures{JPEG: JPEGReference}}
 			got := make([]float32, tr.Len())
 			tr.Apply(got, im, nil)
 			for y := range to {

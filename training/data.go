@@ -112,6 +112,11 @@ func (s shuffled) Item(i int) dataloader.Item {
 	return item
 }
 
+// SquareImage lets the set below make squares by itself.
+func (s shuffled) SquareImage(ctx context.Context, i int, t dataloader.Transform) (*dataloader.Image, error) {
+	return t.Image(ctx, s.Dataset, i)
+}
+
 func (s shuffled) Fingerprint() string { return "shuffled " + s.Dataset.Fingerprint() }
 
 // OpenGallery opens the pictures to evaluate on, and the near misses where there are any (nil elsewhere): the test

@@ -193,7 +193,7 @@ func (e *Embedder) Captions(captions []string) ([]float32, error) {
 // Dataset returns the embeddings of the pictures of a data set, (ds.Len(), Dim()), row-major. A picture that cannot be
 // read is an error: drop such ones first, as [Evaluate] does.
 func (e *Embedder) Dataset(ctx context.Context, ds dataloader.Dataset, progress func(done int)) ([]float32, error) {
-	ds = dataloader.Square(ds, e.config.transform().Size) // photographs of a whole batch are large
+	ds = e.config.transform().Square(ds) // photographs of a whole batch are large
 	out := make([]float32, ds.Len()*e.Dim())
 	indices := make([]int, 0, e.batch)
 	images := make([]*dataloader.Image, 0, e.batch)

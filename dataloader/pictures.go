@@ -1,0 +1,269 @@
+package dataloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"relsim/jpeg"
+	"relsim/kernel"
+)
+
+// Ways to decode JPEG pictures, for [ChoosePictures].
+const (
+	JPEGAuto      = "auto"      // the faster one that is there
+	JPEGGo        = "go"        // package jpeg
+	JPEGTurbo     = "turbo"     // libturbojpeg, through package jpeg
+	JPEGReference = "reference" // image/jpeg, then imaging
+)
+
+// Pictures says how a file becomes a square of pixels. The last bits of a pixel
+// depend on it, so that a training run records it.
+//
+// The zero value decodes JPEG in Go, to planes, and resamples these
+// ([kernel.ResizeYCbCr]); it resamples RGB as Pillow does ([kernel.ResizeRGB]).
+type Pictures struct {
+	// JPEG is "" or JPEGGo, JPEGTurbo or JPEGReference. A picture that is not
+	// damaged has the same pixels with the first two. The reference also resamples
+	// RGB by package imaging.
+	JPEG string `json:"jpeg,omitempty"`
+}
+
+// ChoosePictures returns the settings for one of the names of JPEG decoders. The
+// automatic choice is the one in Go where kernels have assembly, because it is the
+// faster one there, and libturbojpeg elsewhere if it is installed.
+func ChoosePictures(name string) (Pictures, error) {
+	switch name {
+	case JPEGAuto:
+		if kernel.Active() > kernel.Generic {
+			return Pictures{}, nil
+		}
+		if _, err := jpeg.HaveTurbo(); err != nil {
+			return Pictures{}, nil
+		}
+		return Pictures{JPEG: JPEGTurbo}, nil
+	case JPEGGo:
+		return Pictures{}, nil
+	case JPEGTurbo:
+		if _, err := jpeg.HaveTurbo(); err != nil {
+			return Pictures{}, err
+		}
+		return Pictures{JPEG: name}, nil
+	case JPEGReference:
+		return Pictures{JPEG: name}, nil
+	}
+	return Pictures{}, fmt.Errorf("dataloader: JPEG decoder %q: want %s, %s, %s or %s", name, JPEGAuto, JPEGGo, JPEGTurbo, JPEGReference)
+}
+
+// Validate returns an error that names the decoder that is not known.
+func (p Pictures) Validate() error {
+	switch p.JPEG {
+	case "", JPEGGo, JPEGTurbo, JPEGReference:
+		return nil
+	}
+	return fmt.Errorf("dataloader: JPEG decoder %q: want %s, %s or %s", p.JPEG, JPEGGo, JPEGTurbo, JPEGReference)
+}
+
+// Squarer is a data set that makes squares by itself. It gives what
+// [Transform.Apply] makes of the picture, before augmentation, up to rounding, and
+// sooner: without the whole picture in RGB.
+type Squarer interface {
+	// SquareImage returns the picture of item i, cut and resized to
+	// t.Size×t.Size pixels in the way of t.Pictures. The caller must not change it.
+	SquareImage(ctx context.Context, i int, t Transform) (*Image, error)
+}
+
+// Image returns the picture of item i of ds, cut to a square and resized to
+// Size×Size pixels. Apply takes it as it is. The caller must not change it.
+func (t Transform) Image(ctx context.Context, ds Dataset, i int) (*Image, error) {
+	if s, ok := ds.(Squarer); ok {
+		return s.SquareImage(ctx, i, t)
+	}
+	im, err := ds.Image(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	return t.squareOf(im)
+}
+
+// squareOf cuts and resizes im, unless it has the size already.
+func (t Transform) squareOf(im *Image) (*Image, error) {
+	if err := im.check(); err != nil {
+		return nil, err
+	}
+	if im.Width == t.Size && im.Height == t.Size {
+		return im, nil
+	}
+	return cropAndResize(im, t.Size, t.Pictures).image(), nil
+}
+
+// Square returns a view of ds whose pictures are cut and resized as Apply does it.
+// Many of them fit in memory where photographs do not, and t gives the same values
+// for both. Square pictures of the size are passed on as they are.
+//
+// Square panics if t.Size is less than 1.
+func (t Transform) Square(ds Dataset) Dataset {
+	if t.Size < 1 {
+		panic(fmt.Sprintf("dataloader: Square: size %d", t.Size))
+	}
+	return &squared{ds, t}
+}
+
+type squared struct {
+	Dataset
+	t Transform
+}
+
+func (s *squared) Image(ctx context.Context, i int) (*Image, error) {
+	return s.t.Image(ctx, s.Dataset, i)
+}
+
+func (s *subset) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
+	return t.Image(ctx, s.ds, s.indices[i])
+}
+
+func (d *jsonl) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return SquareFile(d.items[i].Path, DefaultLimits, t)
+}
+
+// SquareFile reads a picture from a file. See [DecodeSquare].
+func SquareFile(path string, l Limits, t Transform) (*Image, error) {
+	data, err := readPicture(path, l)
+	if err != nil {
+		return nil, err
+	}
+	im, err := decodeSquare(data, l, t)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
+	}
+	return im, nil
+}
+
+// DecodeSquare decodes a picture, cuts the largest square out of its middle and
+// resizes it to t.Size×t.Size pixels, in the way of t.Pictures. It takes and refuses
+// what [Decode] does: an EXIF orientation is applied, a picture that is broken or
+// larger than l is an error.
+//
+// Of JPEG pictures of the kinds that package jpeg takes, chroma is interpolated as
+// libjpeg does, where the reference repeats it; and a pixel is rounded once.
+func DecodeSquare(data []byte, l Limits, t Transform) (*Image, error) {
+	im, err := decodeSquare(data, l, t)
+	if err != nil {
+		return nil, fmt.Errorf("dataloader: decode: %w", err)
+	}
+	return im, nil
+}
+
+func decodeSquare(data []byte, l Limits, t Transform) (*Image, error) {
+	if t.Pictures.JPEG != JPEGReference {
+		im, err := guard(func() (*Image, error) { return squareOfJPEG(data, l, t) })
+		if err == nil {
+			return im, nil
+		}
+		// What package jpeg leaves to others, and what it calls broken, is for the
+		// reference to judge.
+	}
+	im, err := decode(data, l)
+	if err != nil {
+		return nil, err
+	}
+	return t.squareOf(im)
+}
+
+var errNotFast = errors.New("for the reference path")
+
+// squareOfJPEG makes the square from the planes of a JPEG picture.
+func squareOfJPEG(data []byte, l Limits, t Transform) (*Image, error) {
+	if int64(len(data)) > l.Bytes || len(data) < 3 || string(data[:3]) != "\xff\xd8\xff" {
+		return nil, errNotFast
+	}
+	h, err := jpeg.ReadHeader(data)
+	if err != nil {
+		return nil, err
+	}
+	release, err := admit("JPEG", h.Width, h.Height, l)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	orientation := orientationOf(exifOfJPEG(data))
+	side := min(h.Width, h.Height)
+	left, top := (h.Width-side)/2, (h.Height-side)/2
+	// The middle is rounded down in the picture as it is seen.
+	switch orientation {
+	case 2, 3, 7, 8:
+		left = h.Width - side - left
+	}
+	switch orientation {
+	case 3, 4, 6, 7:
+		top = h.Height - side - top
+	}
+	pool := &goDecoders
+	if t.Pictures.JPEG == JPEGTurbo {
+		pool = &turboDecoders
+	}
+	d := pool.Get().(jpeg.Decoder)
+	planes, err := d.Decode(data, jpeg.Rect{X0: left, Y0: top, X1: left + side, Y1: top + side})
+	if err != nil {
+		pool.Put(d)
+		return nil, err
+	}
+	im := &Image{Width: t.Size, Height: t.Size, Pix: make([]byte, 3*t.Size*t.Size)}
+	kernel.ResizeYCbCr(im.Pix, t.Size, planes, left, top, side, kernel.Lanczos)
+	const keep = 20_000_000 // pixels; a decoder keeps the memory of its largest picture
+	if h.Width*h.Height <= keep {
+		pool.Put(d)
+	}
+	return orient(im, orientation), nil
+}
+
+var (
+	goDecoders    = sync.Pool{New: func() any { return jpeg.Go() }}
+	turboDecoders = sync.Pool{New: func() any {
+		if d, err := jpeg.Turbo(); err == nil {
+			return d
+		}
+		return jpeg.Go() // a model may be used on a machine without the library
+	}}
+)
+
+// Tensors reads pictures from files, at most workers at a time, and returns what t
+// makes of them without augmentation: (len(files), 3, Size, Size) float32. The first
+// file that cannot be read ends it with an error.
+func Tensors(ctx context.Context, files []string, workers int, t Transform) ([]float32, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	out := make([]float32, len(files)*t.Len())
+	group, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range min(max(workers, 1), len(files)) {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(files) {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				im, err := SquareFile(files[i], DefaultLimits, t)
+				if err != nil {
+					return err
+				}
+				t.Apply(out[i*t.Len():(i+1)*t.Len()], im, nil)
+			}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
