@@ -75,6 +75,7 @@ type jsonl struct {
 	name        string
 	items       []Item
 	fingerprint string
+	cache       *Cache // of squares; nil: none
 }
 
 func (d *jsonl) Name() string        { return d.name }

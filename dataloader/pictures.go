@@ -31,6 +31,11 @@ type Pictures struct {
 	// damaged has the same pixels with the first two. The reference also resamples
 	// RGB by package imaging.
 	JPEG string `json:"jpeg,omitempty"`
+
+	// Draft decodes JPEG at 1/2, 1/4 or 1/8 of its size, from the low frequencies
+	// only, where the square is then no smaller than what is asked for. The edges of
+	// the square move by less than a pixel of that size.
+	Draft bool `json:"draft,omitempty"`
 }
 
 // ChoosePictures returns the settings for one of the names of JPEG decoders. The
@@ -126,13 +131,6 @@ func (s *subset) SquareImage(ctx context.Context, i int, t Transform) (*Image, e
 	return t.Image(ctx, s.ds, s.indices[i])
 }
 
-func (d *jsonl) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return SquareFile(d.items[i].Path, DefaultLimits, t)
-}
-
 // SquareFile reads a picture from a file. See [DecodeSquare].
 func SquareFile(path string, l Limits, t Transform) (*Image, error) {
 	data, err := readPicture(path, l)
@@ -210,13 +208,17 @@ func squareOfJPEG(data []byte, l Limits, t Transform) (*Image, error) {
 		pool = &turboDecoders
 	}
 	d := pool.Get().(jpeg.Decoder)
-	planes, err := d.Decode(data, jpeg.Rect{X0: left, Y0: top, X1: left + side, Y1: top + side})
+	shrink := 1
+	for t.Pictures.Draft && shrink < 8 && side/(2*shrink) >= t.Size {
+		shrink *= 2
+	}
+	planes, err := d.Decode(data, jpeg.Rect{X0: left, Y0: top, X1: left + side, Y1: top + side}, shrink)
 	if err != nil {
 		pool.Put(d)
 		return nil, err
 	}
 	im := &Image{Width: t.Size, Height: t.Size, Pix: make([]byte, 3*t.Size*t.Size)}
-	kernel.ResizeYCbCr(im.Pix, t.Size, planes, left, top, side, kernel.Lanczos)
+	kernel.ResizeYCbCr(im.Pix, t.Size, planes, left/shrink, top/shrink, side/shrink, kernel.Lanczos)
 	const keep = 20_000_000 // pixels; a decoder keeps the memory of its largest picture
 	if h.Width*h.Height <= keep {
 		pool.Put(d)

@@ -149,7 +149,7 @@ func TestSquareAsReference(t *testing.T) {
 func TestSquareOrientation(t *testing.T) {
 	for _, size := range [][2]int{{61, 40}, {40, 61}, {50, 50}} {
 		data := encodeJPEG(t, asImage{photo(size[0], size[1], 1)}, 95)
-		planes, err := jpeg.Go().Decode(data, jpeg.Rect{X1: size[0], Y1: size[1]})
+		planes, err := jpeg.Go().Decode(data, jpeg.Rect{X1: size[0], Y1: size[1]}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,6 +187,31 @@ func TestSquareOfOthers(t *testing.T) {
 		}
 		if got := squareOf(t, data, 33, Pictures{}); !bytes.Equal(got.Pix, want.Pix) {
 			t.Errorf("%s: other pixels", name)
+		}
+	}
+}
+
+// TestSquareDraft: a draft is near the picture where it shrinks, and the picture where
+// it does not.
+func TestSquareDraft(t *testing.T) {
+	draft := Pictures{Draft: true}
+	for _, tt := range []struct {
+		w, h, size int
+		same       bool
+		mean       float64
+	}{
+		{640, 480, 224, false, 2}, {640, 480, 100, false, 2}, {641, 999, 60, false, 2}, {480, 640, 32, false, 2},
+		{640, 480, 241, true, 0}, {640, 480, 480, true, 0}, {64, 64, 64, true, 0},
+	} {
+		im := photo(tt.w, tt.h, 3)
+		data := encodeJPEG(t, asImage{im}, 90)
+		mean, _ := apart(t, squareOf(t, data, tt.size, draft), squareOf(t, data, tt.size, Pictures{}))
+		if mean > tt.mean || tt.same != (mean == 0) {
+			t.Errorf("%+v: mean difference %v", tt, mean)
+		}
+		data = encodePNG(t, asImage{im})
+		if mean, _ := apart(t, squareOf(t, data, tt.size, draft), squareOf(t, data, tt.size, Pictures{})); mean != 0 {
+			t.Errorf("%+v: PNG: mean difference %v", tt, mean)
 		}
 	}
 }

@@ -13,6 +13,7 @@ type goDecoder struct {
 	out    kernel.YCbCr
 	planes [3][]byte
 	stride [3]int
+	side   int            // samples of a block along each axis: 8, fewer of a draft
 	want   [3]Rect        // blocks that are asked for
 	blocks [3][][64]int16 // coefficients of a progressive picture
 	seen   [3]bool        // components that a scan has brought
@@ -22,14 +23,14 @@ type goDecoder struct {
 // for a pass over every block.
 const maxScans = 256
 
-func (d *goDecoder) Decode(data []byte, part Rect) (*kernel.YCbCr, error) {
+func (d *goDecoder) Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, error) {
 	d.parser = parser{data: data, tables: &d.own}
 	d.seen = [3]bool{}
 	defer func() { d.data = nil }()
 	if err := d.header(); err != nil {
 		return nil, err
 	}
-	if err := d.prepare(part); err != nil {
+	if err := d.prepare(part, shrink); err != nil {
 		return nil, err
 	}
 	for scans := 1; ; scans++ {
@@ -83,18 +84,26 @@ func (p *parser) bounds(part Rect) error {
 }
 
 // prepare takes the memory for the picture.
-func (d *goDecoder) prepare(part Rect) error {
+func (d *goDecoder) prepare(part Rect, shrink int) error {
 	if err := d.bounds(part); err != nil {
 		return err
 	}
-	d.out = kernel.YCbCr{Width: d.Width, Height: d.Height, SubX: d.SubX, SubY: d.SubY}
+	switch shrink {
+	case 1, 2, 4, 8:
+		d.side = 8 / shrink
+	default:
+		return broken("1/%d of the size, want 1, 1/2, 1/4 or 1/8", shrink)
+	}
+	d.out = kernel.YCbCr{
+		Width: (d.Width + shrink - 1) / shrink, Height: (d.Height + shrink - 1) / shrink, SubX: d.SubX, SubY: d.SubY,
+	}
 	for i, c := range d.parts[:d.Components] {
-		d.stride[i] = 8 * c.across
+		d.stride[i] = d.side * c.across
 		// Vectors may read some samples past the last one.
-		d.planes[i] = grow(d.planes[i], 8*c.down*d.stride[i]+32)
+		d.planes[i] = grow(d.planes[i], d.side*c.down*d.stride[i]+32)
 		subX, subY, around := 1, 1, 0
 		if i > 0 {
-			subX, subY, around = d.SubX, d.SubY, 1
+			subX, subY, around = d.SubX, d.SubY, shrink
 		}
 		d.want[i] = Rect{
 			max(part.X0/subX-around, 0) / 8, max(part.Y0/subY-around, 0) / 8,
@@ -210,6 +219,17 @@ func (d *goDecoder) units(f func(i, part, x, y int) error, again func()) error {
 	return nil
 }
 
+// samples makes the samples of block (x, y) of a component.
+func (d *goDecoder) samples(i, x, y int, b *[64]int16) {
+	steps, stride := &d.steps[d.parts[i].quant], d.stride[i]
+	dst := d.planes[i][d.side*(y*stride+x):]
+	if d.side == 8 {
+		kernel.IDCT(dst, stride, b, steps)
+	} else {
+		draft(dst, stride, d.side, b, steps)
+	}
+}
+
 // transform makes samples of the coefficients of a progressive picture.
 func (d *goDecoder) transform() error {
 	for i, c := range d.parts[:d.Components] {
@@ -219,7 +239,7 @@ func (d *goDecoder) transform() error {
 		w := d.want[i]
 		for y := w.Y0; y < min(w.Y1, c.down); y++ {
 			for x := w.X0; x < min(w.X1, c.across); x++ {
-				kernel.IDCT(d.planes[i][8*(y*d.stride[i]+x):], d.stride[i], &d.blocks[i][y*c.across+x], &d.steps[c.quant])
+				d.samples(i, x, y, &d.blocks[i][y*c.across+x])
 			}
 		}
 	}

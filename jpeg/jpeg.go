@@ -43,7 +43,10 @@ type Decoder interface {
 	// Decode decodes data. Only samples of part, and chroma one sample around it,
 	// are set; the others are left as they come. The planes belong to the decoder
 	// and are valid until its next call.
-	Decode(data []byte, part Rect) (*kernel.YCbCr, error)
+	//
+	// shrink is 1, or 2, 4 or 8 for planes of 1/shrink of the size, rounded up, made
+	// of the low frequencies only. part is in samples of the whole picture.
+	Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, error)
 }
 
 // Header is what a picture says before its pixels.

@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -106,7 +107,7 @@ func TestGolden(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		for name, d := range decoders(t) {
 			for _, g := range goldens(t) {
-				got, err := d.Decode(g.data, whole(t, g.data))
+				got, err := d.Decode(g.data, whole(t, g.data), 1)
 				if err != nil {
 					t.Errorf("%s: %s: %v", name, g.name, err)
 				} else if !Same(got, &g.want) {
@@ -150,10 +151,10 @@ func TestPart(t *testing.T) {
 		d := Go()
 		for _, part := range []Rect{{0, 0, 1, 1}, {17, 9, 18, 33}, {8, 8, 24, 16}, {g.want.Width - 3, 5, g.want.Width, g.want.Height}, {31, 15, 34, 18}} {
 			// A decoder's memory holds the picture before: make it another one.
-			if _, err := d.Decode(other(t), Rect{0, 0, 64, 64}); err != nil {
+			if _, err := d.Decode(other(t), Rect{0, 0, 64, 64}, 1); err != nil {
 				t.Fatal(err)
 			}
-			got, err := d.Decode(g.data, part)
+			got, err := d.Decode(g.data, part, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +178,7 @@ func TestPart(t *testing.T) {
 			check("Cb", got.Cb, g.want.Cb, got.CStride, g.want.CStride, chroma)
 			check("Cr", got.Cr, g.want.Cr, got.CStride, g.want.CStride, chroma)
 		}
-		if _, err := d.Decode(g.data, Rect{0, 0, g.want.Width + 1, 1}); err == nil {
+		if _, err := d.Decode(g.data, Rect{0, 0, g.want.Width + 1, 1}, 1); err == nil {
 			t.Errorf("%s: a part outside of the picture is decoded", g.name)
 		}
 	}
@@ -218,7 +219,7 @@ func TestSizes(t *testing.T) {
 			}
 			want := m.(*image.YCbCr)
 			for name, d := range all {
-				got, err := d.Decode(data, Rect{0, 0, w, h})
+				got, err := d.Decode(data, Rect{0, 0, w, h}, 1)
 				if err != nil {
 					t.Fatalf("%s: %d×%d: %v", name, w, h, err)
 				}
@@ -245,7 +246,7 @@ func TestTruncated(t *testing.T) {
 	for name, d := range decoders(t) {
 		for _, g := range goldens(t) {
 			for n := range g.data {
-				if _, err := d.Decode(g.data[:n], Rect{0, 0, g.want.Width, g.want.Height}); err == nil {
+				if _, err := d.Decode(g.data[:n], Rect{0, 0, g.want.Width, g.want.Height}, 1); err == nil {
 					t.Fatalf("%s: %s: %d of %d bytes decode", name, g.name, n, len(g.data))
 				}
 			}
@@ -269,14 +270,14 @@ func TestBroken(t *testing.T) {
 			if err != nil || h.Width*h.Height > 1<<20 {
 				continue
 			}
-			want, err := all["go"].Decode(data, Rect{0, 0, h.Width, h.Height})
+			want, err := all["go"].Decode(data, Rect{0, 0, h.Width, h.Height}, 1)
 			if err != nil {
 				errs++
 				continue
 			}
 			both++
 			if turbo := all["turbo"]; turbo != nil {
-				if got, err := turbo.Decode(data, Rect{0, 0, h.Width, h.Height}); err != nil {
+				if got, err := turbo.Decode(data, Rect{0, 0, h.Width, h.Height}, 1); err != nil {
 					t.Errorf("%s: turbo says %v, go decodes it", g.name, err)
 				} else if Same(got, want) {
 					same++
@@ -322,7 +323,7 @@ func TestUnsupported(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for decoder, d := range decoders(t) {
-			if _, err := d.Decode(data, Rect{0, 0, 8, 8}); !errors.Is(err, ErrUnsupported) {
+			if _, err := d.Decode(data, Rect{0, 0, 8, 8}, 1); !errors.Is(err, ErrUnsupported) {
 				t.Errorf("%s: %s: %v", decoder, name, err)
 			}
 		}
@@ -338,7 +339,7 @@ func TestClaims(t *testing.T) {
 		for decoder, d := range decoders(t) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := d.Decode(data, Rect{0, 0, 0xfffe, 0xfffe})
+			_, err := d.Decode(data, Rect{0, 0, 0xfffe, 0xfffe}, 1)
 			runtime.ReadMemStats(&after)
 			if err == nil || !strings.Contains(err.Error(), "truncated") {
 				t.Errorf("%s: %s: %v", decoder, name, err)
@@ -371,7 +372,7 @@ func TestMissing(t *testing.T) {
 			data = append(data[:i:i], data[i+n:]...)
 		}
 		for decoder, d := range decoders(t) {
-			if _, err := d.Decode(data, Rect{0, 0, 45, 37}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := d.Decode(data, Rect{0, 0, 45, 37}, 1); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s: without %s: %v, want %q", decoder, name, err, tt.want)
 			}
 		}
@@ -381,7 +382,7 @@ func TestMissing(t *testing.T) {
 	second := bytes.LastIndex(data, []byte{0xff, markSOS})
 	data = append(data[:second:second], 0xff, markEOI)
 	for decoder, d := range decoders(t) {
-		if _, err := d.Decode(data, Rect{0, 0, 45, 37}); err == nil || !strings.Contains(err.Error(), "no scan of component 3") {
+		if _, err := d.Decode(data, Rect{0, 0, 45, 37}, 1); err == nil || !strings.Contains(err.Error(), "no scan of component 3") {
 			t.Errorf("%s: %v", decoder, err)
 		}
 	}
@@ -395,7 +396,7 @@ func TestScanBomb(t *testing.T) {
 		bomb = append(bomb, scan...)
 	}
 	bomb = append(bomb, 0xff, markEOI)
-	if _, err := Go().Decode(bomb, Rect{0, 0, 45, 37}); err == nil || !strings.Contains(err.Error(), "scans") {
+	if _, err := Go().Decode(bomb, Rect{0, 0, 45, 37}, 1); err == nil || !strings.Contains(err.Error(), "scans") {
 		t.Errorf("%v", err)
 	}
 }
@@ -411,7 +412,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || h.Width*h.Height > 1<<22 {
 			return
 		}
-		got, err := d.Decode(data, Rect{0, 0, h.Width, h.Height})
+		got, err := d.Decode(data, Rect{0, 0, h.Width, h.Height}, 1)
 		if err != nil {
 			return
 		}
@@ -432,10 +433,86 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run("decoder="+name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				if _, err := d.Decode(data, Rect{80, 0, 560, 480}); err != nil {
+				if _, err := d.Decode(data, Rect{80, 0, 560, 480}, 1); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// TestDraft compares pictures of a part of their size with the definition in float64:
+// the low frequencies of each block at fewer places.
+func TestDraft(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	c := func(u int) float64 {
+		if u == 0 {
+			return math.Sqrt2 / 2
+		}
+		return 1
+	}
+	for _, n := range []int{1, 2, 4} {
+		for range 200 {
+			var coefficients, steps [64]int16
+			var exact [8][8]float64
+			for v := range 8 {
+				for u := range 8 {
+					i := kernel.IDCTOrder[8*v+u]
+					steps[i], coefficients[i] = int16(1+rng.IntN(20)), int16(rng.NormFloat64()*20)
+					exact[v][u] = float64(steps[i]) * float64(coefficients[i])
+				}
+			}
+			dst := make([]byte, 5*n)
+			draft(dst, 5, n, &coefficients, &steps)
+			if coefficients != [64]int16{} {
+				t.Fatal("coefficients are not 0 afterwards")
+			}
+			for y := range n {
+				for x := range n {
+					want := 128.0
+					for v := range n {
+						for u := range n {
+							want += c(u) * c(v) / 4 * exact[v][u] * math.Cos(float64((2*x+1)*u)*math.Pi/float64(2*n)) *
+								math.Cos(float64((2*y+1)*v)*math.Pi/float64(2*n))
+						}
+					}
+					if d := math.Abs(float64(dst[5*y+x]) - min(max(want, 0), 255)); d > 0.55 {
+						t.Fatalf("%d×%d: (%d, %d): %d, want %v", n, n, x, y, dst[5*y+x], want)
+					}
+				}
+			}
+		}
+	}
+	for name, d := range decoders(t) {
+		for _, g := range goldens(t) {
+			for _, shrink := range []int{2, 4, 8} {
+				got, err := d.Decode(g.data, whole(t, g.data), shrink)
+				if err != nil {
+					t.Fatalf("%s: %s: %v", name, g.name, err)
+				}
+				// The mean of a block is its first coefficient, whatever the size.
+				for y := range g.want.Height / 8 {
+					for x := range g.want.Width / 8 {
+						big, small, n := 0.0, 0.0, 8/shrink
+						for j := range 8 {
+							for i := range 8 {
+								big += float64(g.want.Y[(8*y+j)*g.want.YStride+8*x+i]) / 64
+							}
+						}
+						for j := range n {
+							for i := range n {
+								small += float64(got.Y[(n*y+j)*got.YStride+n*x+i]) / float64(n*n)
+							}
+						}
+						if math.Abs(big-small) > 8 { // clipping moves means
+							t.Errorf("%s: %s: 1/%d: block (%d, %d) has the mean %v, want %v", name, g.name, shrink, x, y, small, big)
+						}
+					}
+				}
+			}
+			if _, err := d.Decode(g.data, whole(t, g.data), 3); err == nil {
+				t.Errorf("%s: a third of the size is decoded", name)
+			}
+		}
 	}
 }

@@ -1,10 +1,6 @@
 package jpeg
 
-import (
-	"encoding/binary"
-
-	"relsim/kernel"
-)
+import "encoding/binary"
 
 // block reads one block of sequential coding into b, which is 0, and returns the
 // difference of its first coefficient and whether others may not be 0. ok is false
@@ -72,7 +68,6 @@ func (d *goDecoder) sequential() error {
 	s := &d.scan
 	var last [3]int32
 	var b [64]int16
-	plane := [3][]byte{d.out.Y, d.out.Cb, d.out.Cr}
 	return d.units(func(i, part, x, y int) error {
 		c := &d.parts[part]
 		difference, more, ok := d.bits.block(&b, &d.tables.dc[s.dc[i]], &d.tables.ac[s.ac[i]])
@@ -85,15 +80,13 @@ func (d *goDecoder) sequential() error {
 			b = [64]int16{}
 			return nil
 		}
-		steps := &d.steps[c.quant]
-		stride := d.stride[part]
-		dst := plane[part][8*(y*stride+x):]
-		if !more {
-			flat(dst, stride, int16(last[i])*steps[0])
+		if !more && d.side == 8 {
+			stride := d.stride[part]
+			flat(d.planes[part][8*(y*stride+x):], stride, int16(last[i])*d.steps[c.quant][0])
 			return nil
 		}
 		b[0] = int16(last[i])
-		kernel.IDCT(dst, stride, &b, steps)
+		d.samples(part, x, y, &b)
 		return nil
 	}, func() { last = [3]int32{} })
 }

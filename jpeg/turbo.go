@@ -57,7 +57,7 @@ func HaveTurbo() (path string, err error) {
 }
 
 // Turbo returns a decoder that calls libturbojpeg. Progressive pictures, those in
-// several scans, and those that the library warns of go to the decoder in Go. Samples
+// several scans, drafts, and those that the library warns of go to the decoder in Go. Samples
 // and errors are those of [Go], save of pictures that are damaged in their coded data:
 // the library passes by some codes that do not exist, and its vector code and its C
 // differ where sums wrap around.
@@ -80,17 +80,17 @@ type turboDecoder struct {
 	stride  [3]int32
 }
 
-func (d *turboDecoder) Decode(data []byte, part Rect) (*kernel.YCbCr, error) {
+func (d *turboDecoder) Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, error) {
 	p := parser{data: data}
 	if err := p.header(); err != nil {
 		return nil, err
 	}
-	if p.Progressive || !p.OneScan {
-		return d.slow.Decode(data, part)
+	if p.Progressive || !p.OneScan || shrink != 1 {
+		return d.slow.Decode(data, part, shrink)
 	}
 	// The library takes memory first, and makes up tables that are missing.
 	if p.bounds(part) != nil || p.complete() != nil || d.decode(data, &p) != nil {
-		return d.slow.Decode(data, part)
+		return d.slow.Decode(data, part, shrink)
 	}
 	return &d.out, nil
 }
@@ -139,7 +139,7 @@ func (l *library) check() error {
 	if err := d.decode(b.Bytes(), &p); err != nil {
 		return fmt.Errorf("does not decode a test picture: %w", err)
 	}
-	want, err := Go().Decode(b.Bytes(), Rect{0, 0, 45, 37})
+	want, err := Go().Decode(b.Bytes(), Rect{0, 0, 45, 37}, 1)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ type Config struct {
 	Flip        bool                 `json:"flip"` // augment by left-right flips
 	Turn        bool                 `json:"turn"` // augment by quarter turns, gravity permitting
 	Normalize   dataloader.Normalize `json:"normalize"`
+	Pictures    dataloader.Pictures  `json:"pictures"` // how files become pixels
 
 	// Precision of the matrix products of the towers. The loss, the optimiser, the weights that it updates, and all
 	// embeddings outside of training are float32.
@@ -143,7 +144,7 @@ func (c Config) warmupSteps() int { return optim.WarmupSteps(c.Warmup, c.Steps) 
 
 // transform returns how pictures enter the network, without augmentation.
 func (c Config) transform() dataloader.Transform {
-	return dataloader.Transform{Size: c.Model.Vision.ImageSize, Normalize: c.Normalize}
+	return dataloader.Transform{Size: c.Model.Vision.ImageSize, Normalize: c.Normalize, Pictures: c.Pictures}
 }
 
 // caption returns the caption of an item that the model learns.

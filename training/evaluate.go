@@ -31,8 +31,10 @@ type EvaluateOptions struct {
 	Retrieval retrieval.Config
 	Threads   int
 	Workers   int
-	MaxBroken float64            // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
-	Progress  func(done float64) // 0 to 1; may be nil
+	MaxBroken float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
+	Progress  func(done float64)   // 0 to 1; may be nil
+	Pictures  *dataloader.Pictures // how files become pixels; nil: as each model was trained
+	Cache     *dataloader.Cache    // of pictures; may be nil
 }
 
 // Evaluation is the result with what a report says about the runs.
@@ -74,6 +76,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	gallery, nearMiss, split, err := OpenGallery(ctx, o.Source)
 	if err != nil {
 		return nil, err
+	}
+	gallery = dataloader.WithCache(gallery, o.Cache)
+	if nearMiss != nil {
+		nearMiss = dataloader.WithCache(nearMiss, o.Cache)
 	}
 	e := &Evaluation{Threads: o.Threads}
 	maxBroken := o.MaxBroken
@@ -131,6 +137,9 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 		return fail(err)
 	}
 	defer model.Close()
+	if o.Pictures != nil {
+		model.config.Pictures = *o.Pictures
+	}
 	vectors, err := model.Dataset(ctx, gallery, func(done int) { progress(float64(done) / float64(set.Len())) })
 	if err != nil {
 		return fail(err)

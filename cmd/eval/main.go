@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"relsim/checkpoints"
+	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -50,6 +51,9 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --out DIR            where the report goes (the run folder's report/)
   --no-report          print only
   --threads N          (all cores)
+  --jpeg HOW           JPEG decoder: auto, go, turbo or reference (as each model was trained)
+  --cache DIR          keep decoded and resized pictures in a folder (no)
+  --cache-size SIZE    bytes of it at most, such as 500MiB (20GiB)
   --json               print one JSON object: what report/metrics.json holds
   --quiet              no progress
 
@@ -107,6 +111,9 @@ type options struct {
 	out          string
 	noReport     bool
 	threads      int
+	jpeg         string
+	cache        string
+	cacheSize    string
 	json, quiet  bool
 	retrieval    retrieval.Config
 }
@@ -128,6 +135,9 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.out, "out", "", "")
 	fs.BoolVar(&o.noReport, "no-report", false, "")
 	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "")
+	fs.StringVar(&o.jpeg, "jpeg", "", "")
+	fs.StringVar(&o.cache, "cache", "", "")
+	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
 	if err := fs.Parse(args); err != nil {
@@ -161,6 +171,10 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 // evaluate does what the flags ask for.
 func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	began := time.Now()
+	pictures, cache, err := o.pictures(stderr)
+	if err != nil {
+		return err
+	}
 	models, source, err := o.models()
 	if err != nil {
 		return err
@@ -176,6 +190,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
+		Pictures:  pictures, Cache: cache,
 		Progress: func(done float64) {
 			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
 				if !last.IsZero() {
@@ -207,6 +222,25 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		fmt.Fprintf(stdout, "\n%s\n", filepath.Join(folder, "index.html"))
 	}
 	return nil
+}
+
+// pictures returns how to decode (nil: as each model was trained) and the folder of --cache (nil: none).
+func (o *options) pictures(stderr io.Writer) (pictures *dataloader.Pictures, cache *dataloader.Cache, err error) {
+	if o.jpeg != "" {
+		p, err := dataloader.ChoosePictures(o.jpeg)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: --jpeg: %w", errUsage, err)
+		}
+		pictures = &p
+	}
+	size, err := dataloader.ParseBytes(o.cacheSize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: --cache-size: %w", errUsage, err)
+	}
+	if o.cache != "" {
+		cache = dataloader.OpenCache(o.cache, size, func(text string) { fmt.Fprintf(stderr, "eval: %s\n", text) })
+	}
+	return pictures, cache, nil
 }
 
 // models lists the models to compare, the main one first, and the data to compare them on.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/loss"
 	"relsim/nn"
@@ -57,6 +58,10 @@ type options struct {
 	maxBroken float64
 	threads   int
 	workers   int
+	jpeg      string
+	draft     bool
+	cache     string
+	cacheSize string
 
 	noTwin   bool
 	noReport bool
@@ -125,6 +130,11 @@ Run
   --keep N               checkpoints kept besides the best (2)
   --threads N            of the kernels (all cores)
   --workers N            that decode pictures (all cores)
+  --jpeg HOW             JPEG decoder: auto, go, turbo (libturbojpeg, by RELSIM_TURBOJPEG or where systems have it), or
+                         reference (the standard library and imaging: slow) (auto)
+  --jpeg-draft           decode JPEG at 1/2, 1/4 or 1/8 where that is not below the network's input: faster, less exact
+  --cache DIR            keep decoded and resized pictures in a folder (no)
+  --cache-size SIZE      bytes of it at most, such as 500MiB (20GiB)
   --no-twin              scenes: do not train the control on literal captions
   --no-report            train only
   --config FILE          JSON object of these names; flags win over it
@@ -179,6 +189,10 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
 	fs.IntVar(&o.threads, "threads", cores, "")
 	fs.IntVar(&o.workers, "workers", cores, "")
+	fs.StringVar(&o.jpeg, "jpeg", dataloader.JPEGAuto, "")
+	fs.BoolVar(&o.draft, "jpeg-draft", false, "")
+	fs.StringVar(&o.cache, "cache", "", "")
+	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
 	fs.BoolVar(&o.noTwin, "no-twin", false, "")
 	fs.BoolVar(&o.noReport, "no-report", false, "")
 	fs.StringVar(&o.config, "config", "", "")
@@ -328,10 +342,26 @@ func (o *options) training(n int) (training.Config, error) {
 			return c, fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
 		}
 	}
+	if c.Pictures, err = dataloader.ChoosePictures(o.jpeg); err != nil {
+		return c, fmt.Errorf("%w: --jpeg: %w", errUsage, err)
+	}
+	c.Pictures.Draft = o.draft
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return c, nil
+}
+
+// openCache opens the folder of --cache; nil without one. Its warnings go to stderr from any goroutine.
+func (o *options) openCache(stderr io.Writer) (*dataloader.Cache, error) {
+	size, err := dataloader.ParseBytes(o.cacheSize)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --cache-size: %w", errUsage, err)
+	}
+	if o.cache == "" {
+		return nil, nil
+	}
+	return dataloader.OpenCache(o.cache, size, func(text string) { fmt.Fprintf(stderr, "train: %s\n", text) }), nil
 }
 
 // options returns the settings of the run in folder out.

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"relsim/checkpoints"
+	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -95,6 +96,10 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if _, err := o.training(0); err != nil { // flags first: data may take a while
 		return err
 	}
+	cache, err := o.openCache(stderr)
+	if err != nil {
+		return err
+	}
 	show := newProgress(stderr, o.quiet)
 	defer show.clear()
 	show.note("data: %s", o.data)
@@ -102,6 +107,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	data.Train, data.Val = dataloader.WithCache(data.Train, cache), dataloader.WithCache(data.Val, cache)
 	config, err := o.training(data.Train.Len())
 	if err != nil {
 		return err
@@ -150,6 +156,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: retrieval.Default(), Threads: o.threads, Workers: o.workers,
 		MaxBroken: cmp.Or(o.maxBroken, -1), Progress: show.share("evaluate"), // -1: none may be broken
+		Cache: cache,
 	})
 	if err != nil {
 		return err
