@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -44,10 +45,13 @@ func benchFlops(b *testing.B, flops float64, f func()) {
 	}
 }
 
-// benchTiers runs f on the tiers with assembly, or on the generic one alone.
+// benchTiers runs f on the tier that the environment names, else on the tiers with
+// assembly, or on the generic one alone.
 func benchTiers(b *testing.B, f func(b *testing.B)) {
 	tiers := slices.DeleteFunc(Tiers(), Tier.BF16)
-	if len(tiers) > 1 {
+	if os.Getenv(TierEnv) != "" {
+		tiers = []Tier{Active()}
+	} else if len(tiers) > 1 {
 		tiers = tiers[1:]
 	}
 	for _, tier := range tiers {

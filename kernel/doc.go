@@ -5,13 +5,13 @@
 // # Tiers
 //
 // Every kernel exists as generic Go. Where it pays there is generated assembly
-// beside it, for AVX2 with FMA and for AVX-512. A [Tier] names such a set, and
-// each kernel takes the best implementation that the active tier allows. The
-// active tier is the highest one that the processor has. The environment variable
-// RELSIM_KERNEL (generic, avx2, avx512, avx512bf16 or amx) or [SetTier] lowers it. A tier that is
-// asked for and is not there is an error and never a silent fallback: see [Init].
-// With the build tag noasm, and on other architectures, there is only the generic
-// tier.
+// beside it, on amd64 for AVX2 with FMA and for AVX-512, on arm64 for NEON. A [Tier]
+// names such a set, and each kernel takes the best implementation that the active
+// tier allows. The active tier is the highest one that the processor has. The
+// environment variable RELSIM_KERNEL (generic, avx2, avx512, avx512bf16, amx or neon)
+// or [SetTier] lowers it. A tier that is asked for and is not there is an error and
+// never a silent fallback: see [Init]. With the build tag noasm, and on other
+// architectures, there is only the generic tier.
 //
 // # Precision
 //

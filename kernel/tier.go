@@ -9,20 +9,21 @@ import (
 )
 
 // TierEnv is the environment variable that chooses the tier at start: generic,
-// avx2, avx512, avx512bf16 or amx.
+// avx2, avx512, avx512bf16, amx or neon.
 const TierEnv = "RELSIM_KERNEL"
 
 // Tier is a set of instructions that kernels may use. A higher tier includes the
-// lower ones.
+// lower ones of its architecture.
 type Tier int
 
-// The tiers, slowest first.
+// The tiers, the slowest of an architecture first.
 const (
 	Generic    Tier = iota // Go without assembly
 	AVX2                   // amd64 with AVX2 and FMA
 	AVX512                 // amd64 with AVX-512 F, BW, DQ and VL
 	AVX512BF16             // amd64 with AVX512_BF16: products of bfloat16 in vectors
 	AMX                    // amd64 with AMX_TILE and AMX_BF16: the same in tiles
+	NEON                   // arm64 with its vectors of 128 bits
 	numTiers
 )
 
@@ -39,6 +40,8 @@ func (t Tier) String() string {
 		return "avx512bf16"
 	case AMX:
 		return "amx"
+	case NEON:
+		return "neon"
 	}
 	return fmt.Sprintf("Tier(%d)", int(t))
 }
@@ -92,13 +95,7 @@ func tierNames(ts []Tier) string {
 func Init() error { return tierErr }
 
 // Tiers returns the tiers that this build and processor have, slowest first.
-func Tiers() []Tier {
-	ts := []Tier{Generic}
-	for t := Generic + 1; t <= maxTier; t++ {
-		ts = append(ts, t)
-	}
-	return ts
-}
+func Tiers() []Tier { return slices.Clone(tiers) }
 
 // Active returns the tier in use. It panics with the error of [Init] if there is
 // one.
@@ -126,7 +123,7 @@ func SetTier(t Tier) (restore func(), err error) {
 // The pattern, in foo.go and foo_amd64.go:
 //
 //	var fooKernel = newDispatch(fooGeneric)
-//	func init() { fooKernel.add(AVX2, fooAVX2) } // tiers in ascending order
+//	func init() { fooKernel.add(AVX2, fooAVX2) } // tiers of an architecture in ascending order
 //	… fooKernel.get()(…)
 type dispatch[F any] struct {
 	byTier [numTiers]F
@@ -138,7 +135,8 @@ func newDispatch[F any](generic F) *dispatch[F] {
 	return d
 }
 
-// add makes f the implementation for tier t and those above.
+// add makes f the implementation for tier t and those after it. Among these may be
+// tiers of other architectures, which are never active.
 func (d *dispatch[F]) add(t Tier, f F) {
 	for ; t < numTiers; t++ {
 		d.byTier[t] = f

@@ -4,17 +4,17 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-// maxTier is the highest tier of this processor.
-var maxTier = func() Tier {
+// tiers has the tiers of this processor, slowest first.
+var tiers = func() []Tier {
 	switch x := cpu.X86; {
 	case !x.HasAVX2 || !x.HasFMA:
-		return Generic
+		return []Tier{Generic}
 	case !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL:
-		return AVX2
+		return []Tier{Generic, AVX2}
 	case !x.HasAVX512BF16:
-		return AVX512
+		return []Tier{Generic, AVX2, AVX512}
 	case !x.HasAMXTile || !x.HasAMXBF16 || !askForTiles():
-		return AVX512BF16
+		return []Tier{Generic, AVX2, AVX512, AVX512BF16}
 	}
-	return AMX
+	return []Tier{Generic, AVX2, AVX512, AVX512BF16, AMX}
 }()

@@ -1,6 +1,6 @@
-//go:build !amd64 || noasm
+//go:build !(amd64 || arm64) || noasm
 
 package kernel
 
-// maxTier is the highest tier of this build.
-const maxTier = Generic
+// tiers has the one tier of this build.
+var tiers = []Tier{Generic}

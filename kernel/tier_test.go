@@ -11,6 +11,7 @@ import (
 
 func TestChooseTier(t *testing.T) {
 	all := []Tier{Generic, AVX2, AVX512}
+	arm := []Tier{Generic, NEON}
 	for _, tt := range []struct {
 		name string
 		have []Tier
@@ -24,6 +25,11 @@ func TestChooseTier(t *testing.T) {
 		{"avx512", all, AVX512, ""},
 		{"avx512", all[:2], noTier, "kernel: RELSIM_KERNEL=avx512: this build or processor has only generic, avx2"},
 		{"avx2", all[:1], noTier, "kernel: RELSIM_KERNEL=avx2: this build or processor has only generic"},
+		{"", arm, NEON, ""},
+		{"neon", arm, NEON, ""},
+		{"generic", arm, Generic, ""},
+		{"avx2", arm, noTier, "kernel: RELSIM_KERNEL=avx2: this build or processor has only generic, neon"},
+		{"neon", all, noTier, "kernel: RELSIM_KERNEL=neon: this build or processor has only generic, avx2, avx512"},
 		{"AVX2", all, noTier, "kernel: RELSIM_KERNEL=AVX2: unknown tier; this build and processor have generic, avx2, avx512"},
 	} {
 		got, err := chooseTier(tt.name, tt.have)
@@ -71,6 +77,7 @@ func TestTiersDispatch(t *testing.T) {
 
 // TestTierEnv runs this test binary again with the variable set: every tier that is
 // there has to be chosen, and any other has to end the first kernel with the error.
+// KERNEL_TEST_EXEC names the emulator that the binary needs, as in go test -exec.
 func TestTierEnv(t *testing.T) {
 	if os.Getenv("KERNEL_TIER_CHILD") != "" {
 		x := []float32{2}
@@ -81,8 +88,12 @@ func TestTierEnv(t *testing.T) {
 		t.Log("tier in use: " + Active().String())
 		return
 	}
-	for _, name := range []string{"generic", "avx2", "avx512", "avx512bf16", "amx", "sse9"} {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestTierEnv$", "-test.v")
+	for _, name := range []string{"generic", "avx2", "avx512", "avx512bf16", "amx", "neon", "sse9"} {
+		args := []string{os.Args[0], "-test.run=^TestTierEnv$", "-test.v"}
+		if emulator := os.Getenv("KERNEL_TEST_EXEC"); emulator != "" {
+			args = append([]string{emulator}, args...)
+		}
+		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "KERNEL_TIER_CHILD=1", TierEnv+"="+name)
 		out, err := cmd.CombinedOutput()
 		there := slices.ContainsFunc(Tiers(), func(tier Tier) bool { return tier.String() == name })

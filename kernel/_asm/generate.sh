@@ -15,8 +15,12 @@ cd "$asm"
 for generator in */main.go; do
 	name=$(dirname "$generator")
 	go build -o "$new/generator" "./$name"
-	(cd "$new" && ./generator -out "${name}_amd64.s" -stubs "${name}_stubs_amd64.go" -pkg kernel)
-	for file in "${name}_amd64.s" "${name}_stubs_amd64.go"; do
+	case $name in
+	neon) arch=arm64 ;;
+	*) arch=amd64 ;;
+	esac
+	(cd "$new" && ./generator -out "${name}_$arch.s" -stubs "${name}_stubs_$arch.go" -pkg kernel)
+	for file in "${name}_$arch.s" "${name}_stubs_$arch.go"; do
 		cmp -s "$new/$file" "$out/$file" || cp "$new/$file" "$out/$file"
 	done
 done
