@@ -7392,3 +7392,4292 @@ loop:
 	SUBS $1, R0
 	BNE loop
 	RET
+
+// func addNEON(y, a, b []float32)
+TEXT ·addNEON(SB), NOSPLIT, $0-72
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD a_base+24(FP), R2
+	MOVD b_base+48(FP), R3
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R0)
+	FMOVQ 16(R2), F0
+	FMOVQ 16(R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 16(R0)
+	FMOVQ 32(R2), F0
+	FMOVQ 32(R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 32(R0)
+	FMOVQ 48(R2), F0
+	FMOVQ 48(R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F0
+	FMOVS (R3), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func mulNEON(y, a, b []float32)
+TEXT ·mulNEON(SB), NOSPLIT, $0-72
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD a_base+24(FP), R2
+	MOVD b_base+48(FP), R3
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R0)
+	FMOVQ 16(R2), F0
+	FMOVQ 16(R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 16(R0)
+	FMOVQ 32(R2), F0
+	FMOVQ 32(R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 32(R0)
+	FMOVQ 48(R2), F0
+	FMOVQ 48(R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F0
+	FMOVS (R3), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func mulAddNEON(y, a, b []float32)
+TEXT ·mulAddNEON(SB), NOSPLIT, $0-72
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD a_base+24(FP), R2
+	MOVD b_base+48(FP), R3
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	FMOVQ 0(R0), F0
+	FMOVQ 0(R2), F1
+	FMOVQ 0(R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R0)
+	FMOVQ 16(R0), F0
+	FMOVQ 16(R2), F1
+	FMOVQ 16(R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 16(R0)
+	FMOVQ 32(R0), F0
+	FMOVQ 32(R2), F1
+	FMOVQ 32(R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 32(R0)
+	FMOVQ 48(R0), F0
+	FMOVQ 48(R2), F1
+	FMOVQ 48(R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R0), F0
+	FMOVQ 0(R2), F1
+	FMOVQ 0(R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVQ F0, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R0), F0
+	FMOVS (R2), F1
+	FMOVS (R3), F2
+	WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s
+	FMOVS F0, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func axpyNEON(y, x []float32, alpha float32)
+TEXT ·axpyNEON(SB), NOSPLIT, $0-52
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	FMOVS alpha+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	MOVD R1, R3
+	SUBS $16, R3
+	BLT many_done
+many:
+	FMOVQ 0(R0), F1
+	FMOVQ 0(R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	FMOVQ 16(R0), F1
+	FMOVQ 16(R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVQ F1, 16(R0)
+	FMOVQ 32(R0), F1
+	FMOVQ 32(R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVQ F1, 32(R0)
+	FMOVQ 48(R0), F1
+	FMOVQ 48(R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVQ F1, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	SUBS $16, R3
+	BGE many
+many_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R0), F1
+	FMOVQ 0(R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R0), F1
+	FMOVS (R2), F2
+	WORD $0x4e20cc41 // fmla v1.4s, v2.4s, v0.4s
+	FMOVS F1, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	RET
+
+// func scaleNEON(y, x []float32, alpha float32)
+TEXT ·scaleNEON(SB), NOSPLIT, $0-52
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	FMOVS alpha+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	MOVD R1, R3
+	SUBS $16, R3
+	BLT many_done
+many:
+	FMOVQ 0(R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	FMOVQ 16(R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 16(R0)
+	FMOVQ 32(R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 32(R0)
+	FMOVQ 48(R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	SUBS $16, R3
+	BGE many
+many_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R2), F1
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVS F1, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	RET
+
+// func addScalarNEON(y, x []float32, alpha float32)
+TEXT ·addScalarNEON(SB), NOSPLIT, $0-52
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	FMOVS alpha+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	MOVD R1, R3
+	SUBS $16, R3
+	BLT many_done
+many:
+	FMOVQ 0(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	FMOVQ 16(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 16(R0)
+	FMOVQ 32(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 32(R0)
+	FMOVQ 48(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	SUBS $16, R3
+	BGE many
+many_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVS F1, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	RET
+
+// func combineNEON(y, a, b []float32, alpha, beta float32)
+TEXT ·combineNEON(SB), NOSPLIT, $0-80
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD a_base+24(FP), R2
+	MOVD b_base+48(FP), R3
+	FMOVS alpha+72(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS beta+76(FP), F1
+	VDUP V1.S[0], V1.S4
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ 0(R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVQ F2, 0(R0)
+	FMOVQ 16(R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ 16(R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVQ F2, 16(R0)
+	FMOVQ 32(R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ 32(R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVQ F2, 32(R0)
+	FMOVQ 48(R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ 48(R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVQ F2, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ 0(R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVQ F2, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS (R3), F3
+	WORD $0x4e21cc62 // fmla v2.4s, v3.4s, v1.4s
+	FMOVS F2, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func expNEON(y, x []float32)
+TEXT ·expNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	MOVD R1, R4
+	SUBS $8, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F6
+	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e21f4c6 // fmax v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e2188e7 // frintn v7.4s, v7.4s
+	WORD $0x4ea3cce6 // fmls v6.4s, v7.4s, v3.4s
+	WORD $0x4ea4cce6 // fmls v6.4s, v7.4s, v4.4s
+	FMOVQ 96(R3), F8
+	FMOVQ 112(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 128(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 144(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 160(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 176(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 192(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 192(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	WORD $0x4ea1b8e7 // fcvtzs v7.4s, v7.4s
+	WORD $0x4f3f04e8 // sshr v8.4s, v7.4s, #1
+	VSUB V8.S4, V7.S4, V7.S4
+	VADD V5.S4, V8.S4, V8.S4
+	VSHL $23, V8.S4, V8.S4
+	VADD V5.S4, V7.S4, V7.S4
+	VSHL $23, V7.S4, V7.S4
+	WORD $0x6e28dd29 // fmul v9.4s, v9.4s, v8.4s
+	WORD $0x6e27dd26 // fmul v6.4s, v9.4s, v7.4s
+	FMOVQ F6, 0(R0)
+	FMOVQ 16(R2), F6
+	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e21f4c6 // fmax v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e2188e7 // frintn v7.4s, v7.4s
+	WORD $0x4ea3cce6 // fmls v6.4s, v7.4s, v3.4s
+	WORD $0x4ea4cce6 // fmls v6.4s, v7.4s, v4.4s
+	FMOVQ 96(R3), F8
+	FMOVQ 112(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 128(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 144(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 160(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 176(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 192(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 192(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	WORD $0x4ea1b8e7 // fcvtzs v7.4s, v7.4s
+	WORD $0x4f3f04e8 // sshr v8.4s, v7.4s, #1
+	VSUB V8.S4, V7.S4, V7.S4
+	VADD V5.S4, V8.S4, V8.S4
+	VSHL $23, V8.S4, V8.S4
+	VADD V5.S4, V7.S4, V7.S4
+	VSHL $23, V7.S4, V7.S4
+	WORD $0x6e28dd29 // fmul v9.4s, v9.4s, v8.4s
+	WORD $0x6e27dd26 // fmul v6.4s, v9.4s, v7.4s
+	FMOVQ F6, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	SUBS $8, R4
+	BGE many
+many_done:
+	ADD $8, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F6
+	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e21f4c6 // fmax v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e2188e7 // frintn v7.4s, v7.4s
+	WORD $0x4ea3cce6 // fmls v6.4s, v7.4s, v3.4s
+	WORD $0x4ea4cce6 // fmls v6.4s, v7.4s, v4.4s
+	FMOVQ 96(R3), F8
+	FMOVQ 112(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 128(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 144(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 160(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 176(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 192(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 192(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	WORD $0x4ea1b8e7 // fcvtzs v7.4s, v7.4s
+	WORD $0x4f3f04e8 // sshr v8.4s, v7.4s, #1
+	VSUB V8.S4, V7.S4, V7.S4
+	VADD V5.S4, V8.S4, V8.S4
+	VSHL $23, V8.S4, V8.S4
+	VADD V5.S4, V7.S4, V7.S4
+	VSHL $23, V7.S4, V7.S4
+	WORD $0x6e28dd29 // fmul v9.4s, v9.4s, v8.4s
+	WORD $0x6e27dd26 // fmul v6.4s, v9.4s, v7.4s
+	FMOVQ F6, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F6
+	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e21f4c6 // fmax v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e2188e7 // frintn v7.4s, v7.4s
+	WORD $0x4ea3cce6 // fmls v6.4s, v7.4s, v3.4s
+	WORD $0x4ea4cce6 // fmls v6.4s, v7.4s, v4.4s
+	FMOVQ 96(R3), F8
+	FMOVQ 112(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 128(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 144(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 160(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 176(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	FMOVQ 192(R3), F8
+	WORD $0x4e26cd28 // fmla v8.4s, v9.4s, v6.4s
+	FMOVQ 192(R3), F9
+	WORD $0x4e26cd09 // fmla v9.4s, v8.4s, v6.4s
+	WORD $0x4ea1b8e7 // fcvtzs v7.4s, v7.4s
+	WORD $0x4f3f04e8 // sshr v8.4s, v7.4s, #1
+	VSUB V8.S4, V7.S4, V7.S4
+	VADD V5.S4, V8.S4, V8.S4
+	VSHL $23, V8.S4, V8.S4
+	VADD V5.S4, V7.S4, V7.S4
+	VSHL $23, V7.S4, V7.S4
+	WORD $0x6e28dd29 // fmul v9.4s, v9.4s, v8.4s
+	WORD $0x6e27dd26 // fmul v6.4s, v9.4s, v7.4s
+	FMOVS F6, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func softmaxGradNEON(ds, p, dp []float32, scale, dot float32)
+TEXT ·softmaxGradNEON(SB), NOSPLIT, $0-80
+	MOVD ds_base+0(FP), R0
+	MOVD ds_len+8(FP), R1
+	MOVD p_base+24(FP), R2
+	MOVD dp_base+48(FP), R3
+	FMOVS scale+72(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS dot+76(FP), F1
+	VDUP V1.S[0], V1.S4
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	FMOVQ 0(R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVQ 0(R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 0(R0)
+	FMOVQ 16(R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVQ 16(R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R0)
+	FMOVQ 32(R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVQ 32(R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 32(R0)
+	FMOVQ 48(R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVQ 48(R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVQ 0(R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R3), F2
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	FMOVS (R2), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS F2, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func sumNEON(x []float32) float64
+TEXT ·sumNEON(SB), NOSPLIT, $0-32
+	MOVD x_base+0(FP), R0
+	MOVD x_len+8(FP), R1
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R1, R2
+	SUBS $16, R2
+	BLT many_done
+many:
+	FMOVQ 0(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d400 // fadd v0.2d, v0.2d, v8.2d
+	WORD $0x4e69d421 // fadd v1.2d, v1.2d, v9.2d
+	FMOVQ 16(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d442 // fadd v2.2d, v2.2d, v8.2d
+	WORD $0x4e69d463 // fadd v3.2d, v3.2d, v9.2d
+	FMOVQ 32(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d484 // fadd v4.2d, v4.2d, v8.2d
+	WORD $0x4e69d4a5 // fadd v5.2d, v5.2d, v9.2d
+	FMOVQ 48(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d4c6 // fadd v6.2d, v6.2d, v8.2d
+	WORD $0x4e69d4e7 // fadd v7.2d, v7.2d, v9.2d
+	ADD $64, R0
+	SUBS $16, R2
+	BGE many
+many_done:
+	ADD $16, R2
+	SUBS $4, R2
+	BLT four_done
+four:
+	FMOVQ 0(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d400 // fadd v0.2d, v0.2d, v8.2d
+	WORD $0x4e69d421 // fadd v1.2d, v1.2d, v9.2d
+	ADD $16, R0
+	SUBS $4, R2
+	BGE four
+four_done:
+	ADD $4, R2
+	SUBS $1, R2
+	BLT one_done
+one:
+	FMOVS (R0), F8
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	WORD $0x4e68d400 // fadd v0.2d, v0.2d, v8.2d
+	ADD $4, R0
+	SUBS $1, R2
+	BGE one
+one_done:
+	ADD $1, R2
+	WORD $0x4e64d400 // fadd v0.2d, v0.2d, v4.2d
+	WORD $0x4e65d421 // fadd v1.2d, v1.2d, v5.2d
+	WORD $0x4e66d442 // fadd v2.2d, v2.2d, v6.2d
+	WORD $0x4e67d463 // fadd v3.2d, v3.2d, v7.2d
+	WORD $0x4e62d400 // fadd v0.2d, v0.2d, v2.2d
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e61d400 // fadd v0.2d, v0.2d, v1.2d
+	WORD $0x7e70d800 // faddp d0, v0.2d
+	FMOVD F0, ret+24(FP)
+	RET
+
+// func dotNEON(a, b []float32) float64
+TEXT ·dotNEON(SB), NOSPLIT, $0-56
+	MOVD a_base+0(FP), R0
+	MOVD b_base+24(FP), R1
+	MOVD a_len+8(FP), R2
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R2, R3
+	SUBS $16, R3
+	BLT many_done
+many:
+	FMOVQ 0(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVQ 0(R1), F10
+	WORD $0x4e61794b // fcvtl2 v11.2d, v10.4s
+	WORD $0x0e61794a // fcvtl v10.2d, v10.2s
+	WORD $0x4e6acd00 // fmla v0.2d, v8.2d, v10.2d
+	WORD $0x4e6bcd21 // fmla v1.2d, v9.2d, v11.2d
+	FMOVQ 16(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVQ 16(R1), F10
+	WORD $0x4e61794b // fcvtl2 v11.2d, v10.4s
+	WORD $0x0e61794a // fcvtl v10.2d, v10.2s
+	WORD $0x4e6acd02 // fmla v2.2d, v8.2d, v10.2d
+	WORD $0x4e6bcd23 // fmla v3.2d, v9.2d, v11.2d
+	FMOVQ 32(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVQ 32(R1), F10
+	WORD $0x4e61794b // fcvtl2 v11.2d, v10.4s
+	WORD $0x0e61794a // fcvtl v10.2d, v10.2s
+	WORD $0x4e6acd04 // fmla v4.2d, v8.2d, v10.2d
+	WORD $0x4e6bcd25 // fmla v5.2d, v9.2d, v11.2d
+	FMOVQ 48(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVQ 48(R1), F10
+	WORD $0x4e61794b // fcvtl2 v11.2d, v10.4s
+	WORD $0x0e61794a // fcvtl v10.2d, v10.2s
+	WORD $0x4e6acd06 // fmla v6.2d, v8.2d, v10.2d
+	WORD $0x4e6bcd27 // fmla v7.2d, v9.2d, v11.2d
+	ADD $64, R0
+	ADD $64, R1
+	SUBS $16, R3
+	BGE many
+many_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R0), F8
+	WORD $0x4e617909 // fcvtl2 v9.2d, v8.4s
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVQ 0(R1), F10
+	WORD $0x4e61794b // fcvtl2 v11.2d, v10.4s
+	WORD $0x0e61794a // fcvtl v10.2d, v10.2s
+	WORD $0x4e6acd00 // fmla v0.2d, v8.2d, v10.2d
+	WORD $0x4e6bcd21 // fmla v1.2d, v9.2d, v11.2d
+	ADD $16, R0
+	ADD $16, R1
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R0), F8
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVS (R1), F9
+	WORD $0x0e617929 // fcvtl v9.2d, v9.2s
+	WORD $0x4e69cd00 // fmla v0.2d, v8.2d, v9.2d
+	ADD $4, R0
+	ADD $4, R1
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	WORD $0x4e64d400 // fadd v0.2d, v0.2d, v4.2d
+	WORD $0x4e65d421 // fadd v1.2d, v1.2d, v5.2d
+	WORD $0x4e66d442 // fadd v2.2d, v2.2d, v6.2d
+	WORD $0x4e67d463 // fadd v3.2d, v3.2d, v7.2d
+	WORD $0x4e62d400 // fadd v0.2d, v0.2d, v2.2d
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e61d400 // fadd v0.2d, v0.2d, v1.2d
+	WORD $0x7e70d800 // faddp d0, v0.2d
+	FMOVD F0, ret+48(FP)
+	RET
+
+// func zeroTimesNEON(x []float32) float32
+TEXT ·zeroTimesNEON(SB), NOSPLIT, $0-28
+	MOVD x_base+0(FP), R0
+	MOVD x_len+8(FP), R1
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD R1, R2
+	SUBS $16, R2
+	BLT many_done
+many:
+	FMOVQ 0(R0), F5
+	WORD $0x4e24cca0 // fmla v0.4s, v5.4s, v4.4s
+	FMOVQ 16(R0), F5
+	WORD $0x4e24cca1 // fmla v1.4s, v5.4s, v4.4s
+	FMOVQ 32(R0), F5
+	WORD $0x4e24cca2 // fmla v2.4s, v5.4s, v4.4s
+	FMOVQ 48(R0), F5
+	WORD $0x4e24cca3 // fmla v3.4s, v5.4s, v4.4s
+	ADD $64, R0
+	SUBS $16, R2
+	BGE many
+many_done:
+	ADD $16, R2
+	SUBS $4, R2
+	BLT four_done
+four:
+	FMOVQ 0(R0), F5
+	WORD $0x4e24cca0 // fmla v0.4s, v5.4s, v4.4s
+	ADD $16, R0
+	SUBS $4, R2
+	BGE four
+four_done:
+	ADD $4, R2
+	SUBS $1, R2
+	BLT one_done
+one:
+	FMOVS (R0), F5
+	WORD $0x4e24cca0 // fmla v0.4s, v5.4s, v4.4s
+	ADD $4, R0
+	SUBS $1, R2
+	BGE one
+one_done:
+	ADD $1, R2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x7e30d800 // faddp s0, v0.2s
+	FMOVS F0, ret+24(FP)
+	RET
+
+// func maxNEON(x []float32) float32
+TEXT ·maxNEON(SB), NOSPLIT, $0-28
+	MOVD x_base+0(FP), R0
+	MOVD x_len+8(FP), R1
+	MOVD $neonConstants<>(SB), R2
+	FMOVQ 208(R2), F0
+	FMOVQ 208(R2), F1
+	FMOVQ 208(R2), F2
+	FMOVQ 208(R2), F3
+	MOVD R1, R3
+	SUBS $16, R3
+	BLT maxmany_done
+maxmany:
+	FMOVQ 0(R0), F4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	FMOVQ 16(R0), F4
+	WORD $0x4e24f421 // fmax v1.4s, v1.4s, v4.4s
+	FMOVQ 32(R0), F4
+	WORD $0x4e24f442 // fmax v2.4s, v2.4s, v4.4s
+	FMOVQ 48(R0), F4
+	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
+	ADD $64, R0
+	SUBS $16, R3
+	BGE maxmany
+maxmany_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT maxfour_done
+maxfour:
+	FMOVQ 0(R0), F4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	ADD $16, R0
+	SUBS $4, R3
+	BGE maxfour
+maxfour_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT maxone_done
+maxone:
+	FMOVS (R0), F4
+	VDUP V4.S[0], V4.S4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	ADD $4, R0
+	SUBS $1, R3
+	BGE maxone
+maxone_done:
+	ADD $1, R3
+	WORD $0x4e22f400 // fmax v0.4s, v0.4s, v2.4s
+	WORD $0x4e23f421 // fmax v1.4s, v1.4s, v3.4s
+	WORD $0x4e21f400 // fmax v0.4s, v0.4s, v1.4s
+	WORD $0x6e30f800 // fmaxv s0, v0.4s
+	FMOVS F0, ret+24(FP)
+	RET
+
+// func colSumNEON(dst, x []float32, rows int)
+TEXT ·colSumNEON(SB), NOSPLIT, $0-56
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD rows+48(FP), R3
+	LSL $2, R1, R9
+fours:
+	SUBS $4, R3
+	BLT fours_done
+	MOVD R0, R4
+	MOVD R2, R5
+	ADD R9, R2
+	MOVD R2, R6
+	ADD R9, R2
+	MOVD R2, R7
+	ADD R9, R2
+	MOVD R2, R8
+	ADD R9, R2
+	MOVD R1, R10
+	SUBS $8, R10
+	BLT foursmany_done
+foursmany:
+	FMOVQ 0(R4), F0
+	FMOVQ 0(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ 0(R6), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 0(R7), F3
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ 0(R8), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVQ F0, 0(R4)
+	FMOVQ 16(R4), F0
+	FMOVQ 16(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ 16(R6), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 16(R7), F3
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ 16(R8), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVQ F0, 16(R4)
+	ADD $32, R4
+	ADD $32, R5
+	ADD $32, R6
+	ADD $32, R7
+	ADD $32, R8
+	SUBS $8, R10
+	BGE foursmany
+foursmany_done:
+	ADD $8, R10
+	SUBS $4, R10
+	BLT foursfour_done
+foursfour:
+	FMOVQ 0(R4), F0
+	FMOVQ 0(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ 0(R6), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ 0(R7), F3
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ 0(R8), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVQ F0, 0(R4)
+	ADD $16, R4
+	ADD $16, R5
+	ADD $16, R6
+	ADD $16, R7
+	ADD $16, R8
+	SUBS $4, R10
+	BGE foursfour
+foursfour_done:
+	ADD $4, R10
+	SUBS $1, R10
+	BLT foursone_done
+foursone:
+	FMOVS (R4), F0
+	FMOVS (R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS (R6), F2
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVS (R7), F3
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVS (R8), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVS F0, (R4)
+	ADD $4, R4
+	ADD $4, R5
+	ADD $4, R6
+	ADD $4, R7
+	ADD $4, R8
+	SUBS $1, R10
+	BGE foursone
+foursone_done:
+	ADD $1, R10
+	B fours
+fours_done:
+	ADD $4, R3
+ones:
+	SUBS $1, R3
+	BLT ones_done
+	MOVD R0, R4
+	MOVD R2, R5
+	ADD R9, R2
+	MOVD R1, R10
+	SUBS $8, R10
+	BLT onesmany_done
+onesmany:
+	FMOVQ 0(R4), F0
+	FMOVQ 0(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R4)
+	FMOVQ 16(R4), F0
+	FMOVQ 16(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 16(R4)
+	ADD $32, R4
+	ADD $32, R5
+	SUBS $8, R10
+	BGE onesmany
+onesmany_done:
+	ADD $8, R10
+	SUBS $4, R10
+	BLT onesfour_done
+onesfour:
+	FMOVQ 0(R4), F0
+	FMOVQ 0(R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R4)
+	ADD $16, R4
+	ADD $16, R5
+	SUBS $4, R10
+	BGE onesfour
+onesfour_done:
+	ADD $4, R10
+	SUBS $1, R10
+	BLT onesone_done
+onesone:
+	FMOVS (R4), F0
+	FMOVS (R5), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R4)
+	ADD $4, R4
+	ADD $4, R5
+	SUBS $1, R10
+	BGE onesone
+onesone_done:
+	ADD $1, R10
+	B ones
+ones_done:
+	ADD $1, R3
+	RET
+
+// func accumulateNEON(sum []float64, x []float32)
+TEXT ·accumulateNEON(SB), NOSPLIT, $0-48
+	MOVD sum_base+0(FP), R0
+	MOVD sum_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD R1, R3
+	SUBS $8, R3
+	BLT many_done
+many:
+	FMOVQ 0(R2), F0
+	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
+	WORD $0x0e617800 // fcvtl v0.2d, v0.2s
+	FMOVQ 0(R0), F2
+	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
+	FMOVQ F2, 0(R0)
+	FMOVQ 16(R0), F3
+	WORD $0x4e61d463 // fadd v3.2d, v3.2d, v1.2d
+	FMOVQ F3, 16(R0)
+	FMOVQ 16(R2), F0
+	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
+	WORD $0x0e617800 // fcvtl v0.2d, v0.2s
+	FMOVQ 32(R0), F2
+	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
+	FMOVQ F2, 32(R0)
+	FMOVQ 48(R0), F3
+	WORD $0x4e61d463 // fadd v3.2d, v3.2d, v1.2d
+	FMOVQ F3, 48(R0)
+	ADD $32, R2
+	ADD $64, R0
+	SUBS $8, R3
+	BGE many
+many_done:
+	ADD $8, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R2), F0
+	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
+	WORD $0x0e617800 // fcvtl v0.2d, v0.2s
+	FMOVQ 0(R0), F2
+	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
+	FMOVQ F2, 0(R0)
+	FMOVQ 16(R0), F3
+	WORD $0x4e61d463 // fadd v3.2d, v3.2d, v1.2d
+	FMOVQ F3, 16(R0)
+	ADD $16, R2
+	ADD $32, R0
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R2), F0
+	WORD $0x0e617800 // fcvtl v0.2d, v0.2s
+	FMOVD 0(R0), F1
+	WORD $0x4e60d421 // fadd v1.2d, v1.2d, v0.2d
+	FMOVD F1, 0(R0)
+	ADD $4, R2
+	ADD $8, R0
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	RET
+
+// func softmaxNEON(y, x []float32)
+TEXT ·softmaxNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 208(R3), F0
+	FMOVQ 208(R3), F1
+	FMOVQ 208(R3), F2
+	FMOVQ 208(R3), F3
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT maxmany_done
+maxmany:
+	FMOVQ 0(R2), F4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	FMOVQ 16(R2), F4
+	WORD $0x4e24f421 // fmax v1.4s, v1.4s, v4.4s
+	FMOVQ 32(R2), F4
+	WORD $0x4e24f442 // fmax v2.4s, v2.4s, v4.4s
+	FMOVQ 48(R2), F4
+	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
+	ADD $64, R2
+	SUBS $16, R4
+	BGE maxmany
+maxmany_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT maxfour_done
+maxfour:
+	FMOVQ 0(R2), F4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	ADD $16, R2
+	SUBS $4, R4
+	BGE maxfour
+maxfour_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT maxone_done
+maxone:
+	FMOVS (R2), F4
+	VDUP V4.S[0], V4.S4
+	WORD $0x4e24f400 // fmax v0.4s, v0.4s, v4.4s
+	ADD $4, R2
+	SUBS $1, R4
+	BGE maxone
+maxone_done:
+	ADD $1, R4
+	WORD $0x4e22f400 // fmax v0.4s, v0.4s, v2.4s
+	WORD $0x4e23f421 // fmax v1.4s, v1.4s, v3.4s
+	WORD $0x4e21f400 // fmax v0.4s, v0.4s, v1.4s
+	WORD $0x6e30f800 // fmaxv s0, v0.4s
+	VDUP V0.S[0], V0.S4
+	MOVD x_base+24(FP), R2
+	FMOVQ 0(R3), F1
+	FMOVQ 224(R3), F2
+	FMOVQ 32(R3), F3
+	FMOVQ 48(R3), F4
+	FMOVQ 64(R3), F5
+	FMOVQ 80(R3), F6
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT expmany_done
+expmany:
+	FMOVQ 0(R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVQ F11, 0(R0)
+	FMOVQ 16(R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVQ F11, 16(R0)
+	FMOVQ 32(R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	FMOVQ F11, 32(R0)
+	FMOVQ 48(R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	FMOVQ F11, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	SUBS $16, R4
+	BGE expmany
+expmany_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT expfour_done
+expfour:
+	FMOVQ 0(R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVQ F11, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE expfour
+expfour_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT expone_done
+expone:
+	FMOVS (R2), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R3), F13
+	FMOVQ 112(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	FMOVS F11, F11
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVS F11, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE expone
+expone_done:
+	ADD $1, R4
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+	WORD $0x6e27d4e7 // faddp v7.4s, v7.4s, v7.4s
+	WORD $0x7e30d8e7 // faddp s7, v7.2s
+	FMOVQ 192(R3), F11
+	WORD $0x6e27fd6b // fdiv v11.4s, v11.4s, v7.4s
+	VDUP V11.S[0], V11.S4
+	MOVD y_base+0(FP), R0
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT scalemany_done
+scalemany:
+	FMOVQ 0(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ F12, 0(R0)
+	FMOVQ 16(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ F12, 16(R0)
+	FMOVQ 32(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ F12, 32(R0)
+	FMOVQ 48(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ F12, 48(R0)
+	ADD $64, R0
+	SUBS $16, R4
+	BGE scalemany
+scalemany_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT scalefour_done
+scalefour:
+	FMOVQ 0(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ F12, 0(R0)
+	ADD $16, R0
+	SUBS $4, R4
+	BGE scalefour
+scalefour_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT scaleone_done
+scaleone:
+	FMOVS (R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVS F12, (R0)
+	ADD $4, R0
+	SUBS $1, R4
+	BGE scaleone
+scaleone_done:
+	ADD $1, R4
+	RET
+
+// func expSumNEON(dst, src []float32, scale, max float32) float32
+TEXT ·expSumNEON(SB), NOSPLIT, $0-60
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	FMOVS scale+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS max+52(FP), F1
+	VDUP V1.S[0], V1.S4
+	WORD $0x6ea0f821 // fneg v1.4s, v1.4s
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 0(R3), F2
+	FMOVQ 224(R3), F3
+	FMOVQ 32(R3), F4
+	FMOVQ 48(R3), F5
+	FMOVQ 64(R3), F6
+	FMOVQ 80(R3), F7
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD R1, R4
+	SUBS $16, R4
+	BLT many_done
+many:
+	VMOV V1.B16, V12.B16
+	FMOVQ 0(R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	FMOVQ F12, 0(R0)
+	VMOV V1.B16, V12.B16
+	FMOVQ 16(R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
+	FMOVQ F12, 16(R0)
+	VMOV V1.B16, V12.B16
+	FMOVQ 32(R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ F12, 32(R0)
+	VMOV V1.B16, V12.B16
+	FMOVQ 48(R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	FMOVQ F12, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	SUBS $16, R4
+	BGE many
+many_done:
+	ADD $16, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	VMOV V1.B16, V12.B16
+	FMOVQ 0(R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	FMOVQ F12, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	VMOV V1.B16, V12.B16
+	FMOVS (R2), F13
+	WORD $0x4e20cdac // fmla v12.4s, v13.4s, v0.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4ea5cdcc // fmls v12.4s, v14.4s, v5.4s
+	WORD $0x4ea6cdcc // fmls v12.4s, v14.4s, v6.4s
+	FMOVQ 96(R3), F15
+	FMOVQ 112(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 128(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 144(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 160(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 176(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2cce0f // fmla v15.4s, v16.4s, v12.4s
+	FMOVQ 192(R3), F16
+	WORD $0x4e2ccdf0 // fmla v16.4s, v15.4s, v12.4s
+	WORD $0x4ea1b9ce // fcvtzs v14.4s, v14.4s
+	VADD V7.S4, V14.S4, V14.S4
+	VSHL $23, V14.S4, V14.S4
+	WORD $0x6e2ede0c // fmul v12.4s, v16.4s, v14.4s
+	FMOVS F12, F12
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	FMOVS F12, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e28d508 // faddp v8.4s, v8.4s, v8.4s
+	WORD $0x7e30d908 // faddp s8, v8.2s
+	FMOVS F8, ret+56(FP)
+	RET
+
+// func sumExpNEON(x []float32, max float32) float32
+TEXT ·sumExpNEON(SB), NOSPLIT, $0-36
+	MOVD x_base+0(FP), R0
+	MOVD x_len+8(FP), R1
+	FMOVS max+24(FP), F0
+	VDUP V0.S[0], V0.S4
+	MOVD $neonConstants<>(SB), R2
+	FMOVQ 0(R2), F1
+	FMOVQ 224(R2), F2
+	FMOVQ 32(R2), F3
+	FMOVQ 48(R2), F4
+	FMOVQ 64(R2), F5
+	FMOVQ 80(R2), F6
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	MOVD R1, R3
+	SUBS $16, R3
+	BLT many_done
+many:
+	FMOVQ 0(R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVQ 16(R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVQ 32(R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	FMOVQ 48(R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	ADD $64, R0
+	SUBS $16, R3
+	BGE many
+many_done:
+	ADD $16, R3
+	SUBS $4, R3
+	BLT four_done
+four:
+	FMOVQ 0(R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	ADD $16, R0
+	SUBS $4, R3
+	BGE four
+four_done:
+	ADD $4, R3
+	SUBS $1, R3
+	BLT one_done
+one:
+	FMOVS (R0), F11
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	WORD $0x4ea5cd8b // fmls v11.4s, v12.4s, v5.4s
+	FMOVQ 96(R2), F13
+	FMOVQ 112(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R2), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R2), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V6.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	FMOVS F11, F11
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	ADD $4, R0
+	SUBS $1, R3
+	BGE one
+one_done:
+	ADD $1, R3
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+	WORD $0x6e27d4e7 // faddp v7.4s, v7.4s, v7.4s
+	WORD $0x7e30d8e7 // faddp s7, v7.2s
+	FMOVS F7, ret+32(FP)
+	RET
+
+// func momentsNEON(x []float32) (shift, sum, squares float32)
+TEXT ·momentsNEON(SB), NOSPLIT, $0-36
+	MOVD x_base+0(FP), R0
+	MOVD x_len+8(FP), R1
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R1, R2
+	SUBS $32, R2
+	BLT meanmany_done
+meanmany:
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+	ADD $128, R0
+	SUBS $32, R2
+	BGE meanmany
+meanmany_done:
+	ADD $32, R2
+	SUBS $4, R2
+	BLT meanfour_done
+meanfour:
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	ADD $16, R0
+	SUBS $4, R2
+	BGE meanfour
+meanfour_done:
+	ADD $4, R2
+	SUBS $1, R2
+	BLT meanone_done
+meanone:
+	FMOVS (R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	ADD $4, R0
+	SUBS $1, R2
+	BGE meanone
+meanone_done:
+	ADD $1, R2
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x7e30d800 // faddp s0, v0.2s
+	SCVTFS R1, F8
+	FDIVS F8, F0, F0
+	FMOVS F0, shift+24(FP)
+	VDUP V0.S[0], V0.S4
+	MOVD x_base+0(FP), R0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD R1, R2
+	SUBS $32, R2
+	BLT spreadmany_done
+spreadmany:
+	FMOVQ 0(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x4e32ce4a // fmla v10.4s, v18.4s, v18.4s
+	FMOVQ 16(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x4e32ce4b // fmla v11.4s, v18.4s, v18.4s
+	FMOVQ 32(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x4e32ce4c // fmla v12.4s, v18.4s, v18.4s
+	FMOVQ 48(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d484 // fadd v4.4s, v4.4s, v18.4s
+	WORD $0x4e32ce4d // fmla v13.4s, v18.4s, v18.4s
+	FMOVQ 64(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d4a5 // fadd v5.4s, v5.4s, v18.4s
+	WORD $0x4e32ce4e // fmla v14.4s, v18.4s, v18.4s
+	FMOVQ 80(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
+	WORD $0x4e32ce4f // fmla v15.4s, v18.4s, v18.4s
+	FMOVQ 96(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d4e7 // fadd v7.4s, v7.4s, v18.4s
+	WORD $0x4e32ce50 // fmla v16.4s, v18.4s, v18.4s
+	FMOVQ 112(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d529 // fadd v9.4s, v9.4s, v18.4s
+	WORD $0x4e32ce51 // fmla v17.4s, v18.4s, v18.4s
+	ADD $128, R0
+	SUBS $32, R2
+	BGE spreadmany
+spreadmany_done:
+	ADD $32, R2
+	SUBS $4, R2
+	BLT spreadfour_done
+spreadfour:
+	FMOVQ 0(R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x4e32ce4a // fmla v10.4s, v18.4s, v18.4s
+	ADD $16, R0
+	SUBS $4, R2
+	BGE spreadfour
+spreadfour_done:
+	ADD $4, R2
+	SUBS $1, R2
+	BLT spreadone_done
+spreadone:
+	FMOVS (R0), F18
+	WORD $0x4ea0d652 // fsub v18.4s, v18.4s, v0.4s
+	FMOVS F18, F18
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x4e32ce4a // fmla v10.4s, v18.4s, v18.4s
+	ADD $4, R0
+	SUBS $1, R2
+	BGE spreadone
+spreadone_done:
+	ADD $1, R2
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e29d484 // fadd v4.4s, v4.4s, v9.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	WORD $0x7e30d821 // faddp s1, v1.2s
+	FMOVS F1, sum+28(FP)
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e2ad54a // faddp v10.4s, v10.4s, v10.4s
+	WORD $0x7e30d94a // faddp s10, v10.2s
+	FMOVS F10, squares+32(FP)
+	RET
+
+// func normalizeNEON(y, x, gain, bias []float32, mean, rest, rstd float32)
+TEXT ·normalizeNEON(SB), NOSPLIT, $0-108
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD gain_base+48(FP), R3
+	MOVD bias_base+72(FP), R4
+	FMOVS mean+96(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rest+100(FP), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS rstd+104(FP), F2
+	VDUP V2.S[0], V2.S4
+	MOVD R1, R5
+	SUBS $16, R5
+	BLT many_done
+many:
+	FMOVQ 0(R2), F3
+	FMOVQ 0(R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 0(R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVQ F4, 0(R0)
+	FMOVQ 16(R2), F3
+	FMOVQ 16(R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 16(R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVQ F4, 16(R0)
+	FMOVQ 32(R2), F3
+	FMOVQ 32(R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 32(R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVQ F4, 32(R0)
+	FMOVQ 48(R2), F3
+	FMOVQ 48(R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 48(R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVQ F4, 48(R0)
+	ADD $64, R0
+	ADD $64, R2
+	ADD $64, R3
+	ADD $64, R4
+	SUBS $16, R5
+	BGE many
+many_done:
+	ADD $16, R5
+	SUBS $4, R5
+	BLT four_done
+four:
+	FMOVQ 0(R2), F3
+	FMOVQ 0(R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 0(R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVQ F4, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	SUBS $4, R5
+	BGE four
+four_done:
+	ADD $4, R5
+	SUBS $1, R5
+	BLT one_done
+one:
+	FMOVS (R2), F3
+	FMOVS (R4), F4
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVS (R3), F5
+	WORD $0x4e25cc64 // fmla v4.4s, v3.4s, v5.4s
+	FMOVS F4, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	ADD $4, R4
+	SUBS $1, R5
+	BGE one
+one_done:
+	ADD $1, R5
+	RET
+
+// func normGradSumsNEON(dgain, dbias, dy, x, gain []float32, mean, rest, rstd float32) (sum, dot float64)
+TEXT ·normGradSumsNEON(SB), NOSPLIT, $0-152
+	MOVD dgain_base+0(FP), R0
+	MOVD dbias_base+24(FP), R1
+	MOVD dy_base+48(FP), R2
+	MOVD dy_len+56(FP), R3
+	MOVD x_base+72(FP), R4
+	MOVD gain_base+96(FP), R5
+	FMOVS mean+120(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rest+124(FP), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS rstd+128(FP), F2
+	VDUP V2.S[0], V2.S4
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	MOVD R3, R6
+	SUBS $16, R6
+	BLT many_done
+many:
+	FMOVQ 0(R4), F11
+	FMOVQ 0(R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVQ F13, 0(R1)
+	FMOVQ F14, 0(R0)
+	FMOVQ 0(R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x4e2ccd67 // fmla v7.4s, v11.4s, v12.4s
+	FMOVQ 16(R4), F11
+	FMOVQ 16(R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVQ 16(R1), F13
+	FMOVQ 16(R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVQ F13, 16(R1)
+	FMOVQ F14, 16(R0)
+	FMOVQ 16(R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2ccd68 // fmla v8.4s, v11.4s, v12.4s
+	FMOVQ 32(R4), F11
+	FMOVQ 32(R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVQ 32(R1), F13
+	FMOVQ 32(R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVQ F13, 32(R1)
+	FMOVQ F14, 32(R0)
+	FMOVQ 32(R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2ccd69 // fmla v9.4s, v11.4s, v12.4s
+	FMOVQ 48(R4), F11
+	FMOVQ 48(R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVQ 48(R1), F13
+	FMOVQ 48(R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVQ F13, 48(R1)
+	FMOVQ F14, 48(R0)
+	FMOVQ 48(R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4e2ccd6a // fmla v10.4s, v11.4s, v12.4s
+	ADD $64, R0
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R4
+	ADD $64, R5
+	SUBS $16, R6
+	BGE many
+many_done:
+	ADD $16, R6
+	SUBS $4, R6
+	BLT four_done
+four:
+	FMOVQ 0(R4), F11
+	FMOVQ 0(R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVQ 0(R1), F13
+	FMOVQ 0(R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVQ F13, 0(R1)
+	FMOVQ F14, 0(R0)
+	FMOVQ 0(R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x4e2ccd67 // fmla v7.4s, v11.4s, v12.4s
+	ADD $16, R0
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R4
+	ADD $16, R5
+	SUBS $4, R6
+	BGE four
+four_done:
+	ADD $4, R6
+	SUBS $1, R6
+	BLT one_done
+one:
+	FMOVS (R4), F11
+	FMOVS (R2), F12
+	WORD $0x4ea0d56b // fsub v11.4s, v11.4s, v0.4s
+	WORD $0x4ea1d56b // fsub v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	FMOVS (R1), F13
+	FMOVS (R0), F14
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2ccd6e // fmla v14.4s, v11.4s, v12.4s
+	FMOVS F13, (R1)
+	FMOVS F14, (R0)
+	FMOVS (R5), F15
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	FMOVS F11, F11
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x4e2ccd67 // fmla v7.4s, v11.4s, v12.4s
+	ADD $4, R0
+	ADD $4, R1
+	ADD $4, R2
+	ADD $4, R4
+	ADD $4, R5
+	SUBS $1, R6
+	BGE one
+one_done:
+	ADD $1, R6
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x6e23d463 // faddp v3.4s, v3.4s, v3.4s
+	WORD $0x7e30d863 // faddp s3, v3.2s
+	FCVTSD F3, F3
+	FMOVD F3, sum+136(FP)
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+	WORD $0x6e27d4e7 // faddp v7.4s, v7.4s, v7.4s
+	WORD $0x7e30d8e7 // faddp s7, v7.2s
+	FCVTSD F7, F7
+	FMOVD F7, dot+144(FP)
+	RET
+
+// func normGradNEON(dx, dy, x, gain []float32, mean, rest, rstd, a, b float32)
+TEXT ·normGradNEON(SB), NOSPLIT, $0-116
+	MOVD dx_base+0(FP), R0
+	MOVD dx_len+8(FP), R1
+	MOVD dy_base+24(FP), R2
+	MOVD x_base+48(FP), R3
+	MOVD gain_base+72(FP), R4
+	FMOVS mean+96(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rest+100(FP), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS rstd+104(FP), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS rstd+104(FP), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS a+108(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS b+112(FP), F5
+	VDUP V5.S[0], V5.S4
+	WORD $0x6ea0f884 // fneg v4.4s, v4.4s
+	MOVD R1, R5
+	SUBS $8, R5
+	BLT many_done
+many:
+	FMOVQ 0(R3), F6
+	WORD $0x4ea0d4c6 // fsub v6.4s, v6.4s, v0.4s
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	VMOV V4.B16, V7.B16
+	FMOVQ 0(R2), F8
+	FMOVQ 0(R4), F9
+	WORD $0x4e29cd07 // fmla v7.4s, v8.4s, v9.4s
+	WORD $0x4ea5ccc7 // fmls v7.4s, v6.4s, v5.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FMOVQ F7, 0(R0)
+	FMOVQ 16(R3), F6
+	WORD $0x4ea0d4c6 // fsub v6.4s, v6.4s, v0.4s
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	VMOV V4.B16, V7.B16
+	FMOVQ 16(R2), F8
+	FMOVQ 16(R4), F9
+	WORD $0x4e29cd07 // fmla v7.4s, v8.4s, v9.4s
+	WORD $0x4ea5ccc7 // fmls v7.4s, v6.4s, v5.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FMOVQ F7, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	ADD $32, R4
+	SUBS $8, R5
+	BGE many
+many_done:
+	ADD $8, R5
+	SUBS $4, R5
+	BLT four_done
+four:
+	FMOVQ 0(R3), F6
+	WORD $0x4ea0d4c6 // fsub v6.4s, v6.4s, v0.4s
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	VMOV V4.B16, V7.B16
+	FMOVQ 0(R2), F8
+	FMOVQ 0(R4), F9
+	WORD $0x4e29cd07 // fmla v7.4s, v8.4s, v9.4s
+	WORD $0x4ea5ccc7 // fmls v7.4s, v6.4s, v5.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FMOVQ F7, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	SUBS $4, R5
+	BGE four
+four_done:
+	ADD $4, R5
+	SUBS $1, R5
+	BLT one_done
+one:
+	FMOVS (R3), F6
+	WORD $0x4ea0d4c6 // fsub v6.4s, v6.4s, v0.4s
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	VMOV V4.B16, V7.B16
+	FMOVS (R2), F8
+	FMOVS (R4), F9
+	WORD $0x4e29cd07 // fmla v7.4s, v8.4s, v9.4s
+	WORD $0x4ea5ccc7 // fmls v7.4s, v6.4s, v5.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	FMOVS F7, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	ADD $4, R4
+	SUBS $1, R5
+	BGE one
+one_done:
+	ADD $1, R5
+	RET
+
+// func geluErfNEON(y, x []float32)
+TEXT ·geluErfNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 0(R3), F0
+	FMOVQ 224(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 192(R3), F6
+	FMOVQ 240(R3), F7
+	FMOVQ 256(R3), F8
+	FMOVQ 272(R3), F9
+	MOVD R1, R4
+	SUBS $8, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F10
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	VMOV V6.B16, V11.B16
+	WORD $0x4e27cd8b // fmla v11.4s, v12.4s, v7.4s
+	WORD $0x6e2bfccb // fdiv v11.4s, v6.4s, v11.4s
+	WORD $0x6e2add4c // fmul v12.4s, v10.4s, v10.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea0f58c // fmin v12.4s, v12.4s, v0.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x6e22dd8d // fmul v13.4s, v12.4s, v2.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4ea3cdac // fmls v12.4s, v13.4s, v3.4s
+	WORD $0x4ea4cdac // fmls v12.4s, v13.4s, v4.4s
+	FMOVQ 96(R3), F14
+	FMOVQ 112(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 128(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 144(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 160(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 176(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	WORD $0x4ea1b9ad // fcvtzs v13.4s, v13.4s
+	VADD V5.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V13.S4
+	WORD $0x6e2dddec // fmul v12.4s, v15.4s, v13.4s
+	FMOVQ 288(R3), F13
+	FMOVQ 304(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 320(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 336(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 352(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 368(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 384(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 400(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd4cd // fsub v13.4s, v6.4s, v15.4s
+	WORD $0x4f21054b // sshr v11.4s, v10.4s, #31
+	VBIT V11.B16, V15.B16, V13.B16
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	FMOVQ F13, 0(R0)
+	FMOVQ 16(R2), F10
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	VMOV V6.B16, V11.B16
+	WORD $0x4e27cd8b // fmla v11.4s, v12.4s, v7.4s
+	WORD $0x6e2bfccb // fdiv v11.4s, v6.4s, v11.4s
+	WORD $0x6e2add4c // fmul v12.4s, v10.4s, v10.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea0f58c // fmin v12.4s, v12.4s, v0.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x6e22dd8d // fmul v13.4s, v12.4s, v2.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4ea3cdac // fmls v12.4s, v13.4s, v3.4s
+	WORD $0x4ea4cdac // fmls v12.4s, v13.4s, v4.4s
+	FMOVQ 96(R3), F14
+	FMOVQ 112(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 128(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 144(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 160(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 176(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	WORD $0x4ea1b9ad // fcvtzs v13.4s, v13.4s
+	VADD V5.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V13.S4
+	WORD $0x6e2dddec // fmul v12.4s, v15.4s, v13.4s
+	FMOVQ 288(R3), F13
+	FMOVQ 304(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 320(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 336(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 352(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 368(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 384(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 400(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd4cd // fsub v13.4s, v6.4s, v15.4s
+	WORD $0x4f21054b // sshr v11.4s, v10.4s, #31
+	VBIT V11.B16, V15.B16, V13.B16
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	FMOVQ F13, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	SUBS $8, R4
+	BGE many
+many_done:
+	ADD $8, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F10
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	VMOV V6.B16, V11.B16
+	WORD $0x4e27cd8b // fmla v11.4s, v12.4s, v7.4s
+	WORD $0x6e2bfccb // fdiv v11.4s, v6.4s, v11.4s
+	WORD $0x6e2add4c // fmul v12.4s, v10.4s, v10.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea0f58c // fmin v12.4s, v12.4s, v0.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x6e22dd8d // fmul v13.4s, v12.4s, v2.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4ea3cdac // fmls v12.4s, v13.4s, v3.4s
+	WORD $0x4ea4cdac // fmls v12.4s, v13.4s, v4.4s
+	FMOVQ 96(R3), F14
+	FMOVQ 112(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 128(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 144(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 160(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 176(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	WORD $0x4ea1b9ad // fcvtzs v13.4s, v13.4s
+	VADD V5.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V13.S4
+	WORD $0x6e2dddec // fmul v12.4s, v15.4s, v13.4s
+	FMOVQ 288(R3), F13
+	FMOVQ 304(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 320(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 336(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 352(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 368(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 384(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 400(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd4cd // fsub v13.4s, v6.4s, v15.4s
+	WORD $0x4f21054b // sshr v11.4s, v10.4s, #31
+	VBIT V11.B16, V15.B16, V13.B16
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	FMOVQ F13, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F10
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	VMOV V6.B16, V11.B16
+	WORD $0x4e27cd8b // fmla v11.4s, v12.4s, v7.4s
+	WORD $0x6e2bfccb // fdiv v11.4s, v6.4s, v11.4s
+	WORD $0x6e2add4c // fmul v12.4s, v10.4s, v10.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea0f58c // fmin v12.4s, v12.4s, v0.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x6e22dd8d // fmul v13.4s, v12.4s, v2.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4ea3cdac // fmls v12.4s, v13.4s, v3.4s
+	WORD $0x4ea4cdac // fmls v12.4s, v13.4s, v4.4s
+	FMOVQ 96(R3), F14
+	FMOVQ 112(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 128(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 144(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 160(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 176(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 192(R3), F14
+	WORD $0x4e2ccdee // fmla v14.4s, v15.4s, v12.4s
+	FMOVQ 192(R3), F15
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	WORD $0x4ea1b9ad // fcvtzs v13.4s, v13.4s
+	VADD V5.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V13.S4
+	WORD $0x6e2dddec // fmul v12.4s, v15.4s, v13.4s
+	FMOVQ 288(R3), F13
+	FMOVQ 304(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 320(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 336(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 352(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 368(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	FMOVQ 384(R3), F13
+	WORD $0x4e2bcded // fmla v13.4s, v15.4s, v11.4s
+	FMOVQ 400(R3), F15
+	WORD $0x4e2bcdaf // fmla v15.4s, v13.4s, v11.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd4cd // fsub v13.4s, v6.4s, v15.4s
+	WORD $0x4f21054b // sshr v11.4s, v10.4s, #31
+	VBIT V11.B16, V15.B16, V13.B16
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	FMOVS F13, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func geluErfGradNEON(dx, x, dy []float32)
+TEXT ·geluErfGradNEON(SB), NOSPLIT, $0-72
+	MOVD dx_base+0(FP), R0
+	MOVD dx_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD dy_base+48(FP), R3
+	MOVD $neonConstants<>(SB), R4
+	FMOVQ 0(R4), F0
+	FMOVQ 224(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 192(R4), F6
+	FMOVQ 240(R4), F7
+	FMOVQ 256(R4), F8
+	FMOVQ 272(R4), F9
+	FMOVQ 416(R4), F10
+	FMOVQ 432(R4), F11
+	MOVD R1, R5
+	SUBS $8, R5
+	BLT many_done
+many:
+	FMOVQ 0(R2), F12
+	WORD $0x4e29f58c // fmax v12.4s, v12.4s, v9.4s
+	WORD $0x4eaaf58c // fmin v12.4s, v12.4s, v10.4s
+	WORD $0x4ea0f98e // fabs v14.4s, v12.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e27cdcd // fmla v13.4s, v14.4s, v7.4s
+	WORD $0x6e2dfccd // fdiv v13.4s, v6.4s, v13.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	WORD $0x4ea0f5ce // fmin v14.4s, v14.4s, v0.4s
+	WORD $0x4e21f5ce // fmax v14.4s, v14.4s, v1.4s
+	WORD $0x6e22ddcf // fmul v15.4s, v14.4s, v2.4s
+	WORD $0x4e2189ef // frintn v15.4s, v15.4s
+	WORD $0x4ea3cdee // fmls v14.4s, v15.4s, v3.4s
+	WORD $0x4ea4cdee // fmls v14.4s, v15.4s, v4.4s
+	FMOVQ 96(R4), F16
+	FMOVQ 112(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 128(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 144(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 160(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 176(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 192(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 192(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	WORD $0x4ea1b9ef // fcvtzs v15.4s, v15.4s
+	VADD V5.S4, V15.S4, V15.S4
+	VSHL $23, V15.S4, V15.S4
+	WORD $0x6e2fde2e // fmul v14.4s, v17.4s, v15.4s
+	FMOVQ 288(R4), F15
+	FMOVQ 304(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 320(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 352(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 384(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x4eb1d4cf // fsub v15.4s, v6.4s, v17.4s
+	WORD $0x4f21058d // sshr v13.4s, v12.4s, #31
+	VBIT V13.B16, V17.B16, V15.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 0(R3), F17
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	FMOVQ F15, 0(R0)
+	FMOVQ 16(R2), F12
+	WORD $0x4e29f58c // fmax v12.4s, v12.4s, v9.4s
+	WORD $0x4eaaf58c // fmin v12.4s, v12.4s, v10.4s
+	WORD $0x4ea0f98e // fabs v14.4s, v12.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e27cdcd // fmla v13.4s, v14.4s, v7.4s
+	WORD $0x6e2dfccd // fdiv v13.4s, v6.4s, v13.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	WORD $0x4ea0f5ce // fmin v14.4s, v14.4s, v0.4s
+	WORD $0x4e21f5ce // fmax v14.4s, v14.4s, v1.4s
+	WORD $0x6e22ddcf // fmul v15.4s, v14.4s, v2.4s
+	WORD $0x4e2189ef // frintn v15.4s, v15.4s
+	WORD $0x4ea3cdee // fmls v14.4s, v15.4s, v3.4s
+	WORD $0x4ea4cdee // fmls v14.4s, v15.4s, v4.4s
+	FMOVQ 96(R4), F16
+	FMOVQ 112(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 128(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 144(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 160(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 176(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 192(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 192(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	WORD $0x4ea1b9ef // fcvtzs v15.4s, v15.4s
+	VADD V5.S4, V15.S4, V15.S4
+	VSHL $23, V15.S4, V15.S4
+	WORD $0x6e2fde2e // fmul v14.4s, v17.4s, v15.4s
+	FMOVQ 288(R4), F15
+	FMOVQ 304(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 320(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 352(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 384(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x4eb1d4cf // fsub v15.4s, v6.4s, v17.4s
+	WORD $0x4f21058d // sshr v13.4s, v12.4s, #31
+	VBIT V13.B16, V17.B16, V15.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 16(R3), F17
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	FMOVQ F15, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	SUBS $8, R5
+	BGE many
+many_done:
+	ADD $8, R5
+	SUBS $4, R5
+	BLT four_done
+four:
+	FMOVQ 0(R2), F12
+	WORD $0x4e29f58c // fmax v12.4s, v12.4s, v9.4s
+	WORD $0x4eaaf58c // fmin v12.4s, v12.4s, v10.4s
+	WORD $0x4ea0f98e // fabs v14.4s, v12.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e27cdcd // fmla v13.4s, v14.4s, v7.4s
+	WORD $0x6e2dfccd // fdiv v13.4s, v6.4s, v13.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	WORD $0x4ea0f5ce // fmin v14.4s, v14.4s, v0.4s
+	WORD $0x4e21f5ce // fmax v14.4s, v14.4s, v1.4s
+	WORD $0x6e22ddcf // fmul v15.4s, v14.4s, v2.4s
+	WORD $0x4e2189ef // frintn v15.4s, v15.4s
+	WORD $0x4ea3cdee // fmls v14.4s, v15.4s, v3.4s
+	WORD $0x4ea4cdee // fmls v14.4s, v15.4s, v4.4s
+	FMOVQ 96(R4), F16
+	FMOVQ 112(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 128(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 144(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 160(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 176(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 192(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 192(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	WORD $0x4ea1b9ef // fcvtzs v15.4s, v15.4s
+	VADD V5.S4, V15.S4, V15.S4
+	VSHL $23, V15.S4, V15.S4
+	WORD $0x6e2fde2e // fmul v14.4s, v17.4s, v15.4s
+	FMOVQ 288(R4), F15
+	FMOVQ 304(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 320(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 352(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 384(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x4eb1d4cf // fsub v15.4s, v6.4s, v17.4s
+	WORD $0x4f21058d // sshr v13.4s, v12.4s, #31
+	VBIT V13.B16, V17.B16, V15.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVQ 0(R3), F17
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	FMOVQ F15, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R5
+	BGE four
+four_done:
+	ADD $4, R5
+	SUBS $1, R5
+	BLT one_done
+one:
+	FMOVS (R2), F12
+	WORD $0x4e29f58c // fmax v12.4s, v12.4s, v9.4s
+	WORD $0x4eaaf58c // fmin v12.4s, v12.4s, v10.4s
+	WORD $0x4ea0f98e // fabs v14.4s, v12.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e27cdcd // fmla v13.4s, v14.4s, v7.4s
+	WORD $0x6e2dfccd // fdiv v13.4s, v6.4s, v13.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	WORD $0x4ea0f5ce // fmin v14.4s, v14.4s, v0.4s
+	WORD $0x4e21f5ce // fmax v14.4s, v14.4s, v1.4s
+	WORD $0x6e22ddcf // fmul v15.4s, v14.4s, v2.4s
+	WORD $0x4e2189ef // frintn v15.4s, v15.4s
+	WORD $0x4ea3cdee // fmls v14.4s, v15.4s, v3.4s
+	WORD $0x4ea4cdee // fmls v14.4s, v15.4s, v4.4s
+	FMOVQ 96(R4), F16
+	FMOVQ 112(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 128(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 144(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 160(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 176(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	FMOVQ 192(R4), F16
+	WORD $0x4e2ece30 // fmla v16.4s, v17.4s, v14.4s
+	FMOVQ 192(R4), F17
+	WORD $0x4e2ece11 // fmla v17.4s, v16.4s, v14.4s
+	WORD $0x4ea1b9ef // fcvtzs v15.4s, v15.4s
+	VADD V5.S4, V15.S4, V15.S4
+	VSHL $23, V15.S4, V15.S4
+	WORD $0x6e2fde2e // fmul v14.4s, v17.4s, v15.4s
+	FMOVQ 288(R4), F15
+	FMOVQ 304(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 320(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 336(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 352(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 368(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	FMOVQ 384(R4), F15
+	WORD $0x4e2dce2f // fmla v15.4s, v17.4s, v13.4s
+	FMOVQ 400(R4), F17
+	WORD $0x4e2dcdf1 // fmla v17.4s, v15.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x4eb1d4cf // fsub v15.4s, v6.4s, v17.4s
+	WORD $0x4f21058d // sshr v13.4s, v12.4s, #31
+	VBIT V13.B16, V17.B16, V15.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ccdcf // fmla v15.4s, v14.4s, v12.4s
+	FMOVS (R3), F17
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	FMOVS F15, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R5
+	BGE one
+one_done:
+	ADD $1, R5
+	RET
+
+// func geluTanhNEON(y, x []float32)
+TEXT ·geluTanhNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 0(R3), F0
+	FMOVQ 224(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 272(R3), F6
+	FMOVQ 192(R3), F7
+	MOVD R1, R4
+	SUBS $8, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F8
+	WORD $0x4e26f508 // fmax v8.4s, v8.4s, v6.4s
+	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
+	FMOVQ 448(R3), F10
+	FMOVQ 464(R3), F11
+	WORD $0x4e29cd4b // fmla v11.4s, v10.4s, v9.4s
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6a // fmul v10.4s, v11.4s, v2.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4ea3cd4b // fmls v11.4s, v10.4s, v3.4s
+	WORD $0x4ea4cd4b // fmls v11.4s, v10.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x4ea1b94a // fcvtzs v10.4s, v10.4s
+	VADD V5.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V10.S4
+	WORD $0x6e2addab // fmul v11.4s, v13.4s, v10.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6e2bfd08 // fdiv v8.4s, v8.4s, v11.4s
+	FMOVQ F8, 0(R0)
+	FMOVQ 16(R2), F8
+	WORD $0x4e26f508 // fmax v8.4s, v8.4s, v6.4s
+	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
+	FMOVQ 448(R3), F10
+	FMOVQ 464(R3), F11
+	WORD $0x4e29cd4b // fmla v11.4s, v10.4s, v9.4s
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6a // fmul v10.4s, v11.4s, v2.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4ea3cd4b // fmls v11.4s, v10.4s, v3.4s
+	WORD $0x4ea4cd4b // fmls v11.4s, v10.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x4ea1b94a // fcvtzs v10.4s, v10.4s
+	VADD V5.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V10.S4
+	WORD $0x6e2addab // fmul v11.4s, v13.4s, v10.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6e2bfd08 // fdiv v8.4s, v8.4s, v11.4s
+	FMOVQ F8, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	SUBS $8, R4
+	BGE many
+many_done:
+	ADD $8, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F8
+	WORD $0x4e26f508 // fmax v8.4s, v8.4s, v6.4s
+	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
+	FMOVQ 448(R3), F10
+	FMOVQ 464(R3), F11
+	WORD $0x4e29cd4b // fmla v11.4s, v10.4s, v9.4s
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6a // fmul v10.4s, v11.4s, v2.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4ea3cd4b // fmls v11.4s, v10.4s, v3.4s
+	WORD $0x4ea4cd4b // fmls v11.4s, v10.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x4ea1b94a // fcvtzs v10.4s, v10.4s
+	VADD V5.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V10.S4
+	WORD $0x6e2addab // fmul v11.4s, v13.4s, v10.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6e2bfd08 // fdiv v8.4s, v8.4s, v11.4s
+	FMOVQ F8, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F8
+	WORD $0x4e26f508 // fmax v8.4s, v8.4s, v6.4s
+	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
+	FMOVQ 448(R3), F10
+	FMOVQ 464(R3), F11
+	WORD $0x4e29cd4b // fmla v11.4s, v10.4s, v9.4s
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6a // fmul v10.4s, v11.4s, v2.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4ea3cd4b // fmls v11.4s, v10.4s, v3.4s
+	WORD $0x4ea4cd4b // fmls v11.4s, v10.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2bcdac // fmla v12.4s, v13.4s, v11.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x4ea1b94a // fcvtzs v10.4s, v10.4s
+	VADD V5.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V10.S4
+	WORD $0x6e2addab // fmul v11.4s, v13.4s, v10.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6e2bfd08 // fdiv v8.4s, v8.4s, v11.4s
+	FMOVS F8, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func geluTanhGradNEON(dx, x, dy []float32)
+TEXT ·geluTanhGradNEON(SB), NOSPLIT, $0-72
+	MOVD dx_base+0(FP), R0
+	MOVD dx_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD dy_base+48(FP), R3
+	MOVD $neonConstants<>(SB), R4
+	FMOVQ 0(R4), F0
+	FMOVQ 224(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 272(R4), F6
+	FMOVQ 416(R4), F7
+	FMOVQ 192(R4), F8
+	FMOVQ 480(R4), F9
+	MOVD R1, R5
+	SUBS $8, R5
+	BLT many_done
+many:
+	FMOVQ 0(R2), F10
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6e2add4b // fmul v11.4s, v10.4s, v10.4s
+	FMOVQ 448(R4), F12
+	FMOVQ 464(R4), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x4ea0f5ad // fmin v13.4s, v13.4s, v0.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8d // fmls v13.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8d // fmls v13.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F14
+	FMOVQ 112(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 128(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 144(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 160(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 176(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 192(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cdded // fmul v13.4s, v15.4s, v12.4s
+	FMOVQ 496(R4), F12
+	FMOVQ 512(R4), F15
+	WORD $0x4e2bcd8f // fmla v15.4s, v12.4s, v11.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x4e28d5ac // fadd v12.4s, v13.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VMOV V12.B16, V13.B16
+	WORD $0x4e2ccded // fmla v13.4s, v15.4s, v12.4s
+	FMOVQ 0(R3), F14
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVQ F13, 0(R0)
+	FMOVQ 16(R2), F10
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6e2add4b // fmul v11.4s, v10.4s, v10.4s
+	FMOVQ 448(R4), F12
+	FMOVQ 464(R4), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x4ea0f5ad // fmin v13.4s, v13.4s, v0.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8d // fmls v13.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8d // fmls v13.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F14
+	FMOVQ 112(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 128(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 144(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 160(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 176(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 192(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cdded // fmul v13.4s, v15.4s, v12.4s
+	FMOVQ 496(R4), F12
+	FMOVQ 512(R4), F15
+	WORD $0x4e2bcd8f // fmla v15.4s, v12.4s, v11.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x4e28d5ac // fadd v12.4s, v13.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VMOV V12.B16, V13.B16
+	WORD $0x4e2ccded // fmla v13.4s, v15.4s, v12.4s
+	FMOVQ 16(R3), F14
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVQ F13, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	SUBS $8, R5
+	BGE many
+many_done:
+	ADD $8, R5
+	SUBS $4, R5
+	BLT four_done
+four:
+	FMOVQ 0(R2), F10
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6e2add4b // fmul v11.4s, v10.4s, v10.4s
+	FMOVQ 448(R4), F12
+	FMOVQ 464(R4), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x4ea0f5ad // fmin v13.4s, v13.4s, v0.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8d // fmls v13.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8d // fmls v13.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F14
+	FMOVQ 112(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 128(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 144(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 160(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 176(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 192(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cdded // fmul v13.4s, v15.4s, v12.4s
+	FMOVQ 496(R4), F12
+	FMOVQ 512(R4), F15
+	WORD $0x4e2bcd8f // fmla v15.4s, v12.4s, v11.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x4e28d5ac // fadd v12.4s, v13.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VMOV V12.B16, V13.B16
+	WORD $0x4e2ccded // fmla v13.4s, v15.4s, v12.4s
+	FMOVQ 0(R3), F14
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVQ F13, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R5
+	BGE four
+four_done:
+	ADD $4, R5
+	SUBS $1, R5
+	BLT one_done
+one:
+	FMOVS (R2), F10
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6e2add4b // fmul v11.4s, v10.4s, v10.4s
+	FMOVQ 448(R4), F12
+	FMOVQ 464(R4), F13
+	WORD $0x4e2bcd8d // fmla v13.4s, v12.4s, v11.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x4ea0f5ad // fmin v13.4s, v13.4s, v0.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8d // fmls v13.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8d // fmls v13.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F14
+	FMOVQ 112(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 128(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 144(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 160(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 176(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2dcdee // fmla v14.4s, v15.4s, v13.4s
+	FMOVQ 192(R4), F15
+	WORD $0x4e2dcdcf // fmla v15.4s, v14.4s, v13.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cdded // fmul v13.4s, v15.4s, v12.4s
+	FMOVQ 496(R4), F12
+	FMOVQ 512(R4), F15
+	WORD $0x4e2bcd8f // fmla v15.4s, v12.4s, v11.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x4e28d5ac // fadd v12.4s, v13.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	VMOV V12.B16, V13.B16
+	WORD $0x4e2ccded // fmla v13.4s, v15.4s, v12.4s
+	FMOVS (R3), F14
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVS F13, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R5
+	BGE one
+one_done:
+	ADD $1, R5
+	RET
+
+// func geluQuickNEON(y, x []float32)
+TEXT ·geluQuickNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 0(R3), F0
+	FMOVQ 224(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 528(R3), F6
+	FMOVQ 192(R3), F7
+	FMOVQ 544(R3), F8
+	MOVD R1, R4
+	SUBS $8, R4
+	BLT many_done
+many:
+	FMOVQ 0(R2), F9
+	WORD $0x4e26f529 // fmax v9.4s, v9.4s, v6.4s
+	WORD $0x6e28dd2a // fmul v10.4s, v9.4s, v8.4s
+	WORD $0x4ea0f54a // fmin v10.4s, v10.4s, v0.4s
+	WORD $0x4e21f54a // fmax v10.4s, v10.4s, v1.4s
+	WORD $0x6e22dd4b // fmul v11.4s, v10.4s, v2.4s
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4ea3cd6a // fmls v10.4s, v11.4s, v3.4s
+	WORD $0x4ea4cd6a // fmls v10.4s, v11.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	WORD $0x4ea1b96b // fcvtzs v11.4s, v11.4s
+	VADD V5.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V11.S4
+	WORD $0x6e2bddaa // fmul v10.4s, v13.4s, v11.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVQ F9, 0(R0)
+	FMOVQ 16(R2), F9
+	WORD $0x4e26f529 // fmax v9.4s, v9.4s, v6.4s
+	WORD $0x6e28dd2a // fmul v10.4s, v9.4s, v8.4s
+	WORD $0x4ea0f54a // fmin v10.4s, v10.4s, v0.4s
+	WORD $0x4e21f54a // fmax v10.4s, v10.4s, v1.4s
+	WORD $0x6e22dd4b // fmul v11.4s, v10.4s, v2.4s
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4ea3cd6a // fmls v10.4s, v11.4s, v3.4s
+	WORD $0x4ea4cd6a // fmls v10.4s, v11.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	WORD $0x4ea1b96b // fcvtzs v11.4s, v11.4s
+	VADD V5.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V11.S4
+	WORD $0x6e2bddaa // fmul v10.4s, v13.4s, v11.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVQ F9, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	SUBS $8, R4
+	BGE many
+many_done:
+	ADD $8, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	FMOVQ 0(R2), F9
+	WORD $0x4e26f529 // fmax v9.4s, v9.4s, v6.4s
+	WORD $0x6e28dd2a // fmul v10.4s, v9.4s, v8.4s
+	WORD $0x4ea0f54a // fmin v10.4s, v10.4s, v0.4s
+	WORD $0x4e21f54a // fmax v10.4s, v10.4s, v1.4s
+	WORD $0x6e22dd4b // fmul v11.4s, v10.4s, v2.4s
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4ea3cd6a // fmls v10.4s, v11.4s, v3.4s
+	WORD $0x4ea4cd6a // fmls v10.4s, v11.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	WORD $0x4ea1b96b // fcvtzs v11.4s, v11.4s
+	VADD V5.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V11.S4
+	WORD $0x6e2bddaa // fmul v10.4s, v13.4s, v11.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVQ F9, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	FMOVS (R2), F9
+	WORD $0x4e26f529 // fmax v9.4s, v9.4s, v6.4s
+	WORD $0x6e28dd2a // fmul v10.4s, v9.4s, v8.4s
+	WORD $0x4ea0f54a // fmin v10.4s, v10.4s, v0.4s
+	WORD $0x4e21f54a // fmax v10.4s, v10.4s, v1.4s
+	WORD $0x6e22dd4b // fmul v11.4s, v10.4s, v2.4s
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4ea3cd6a // fmls v10.4s, v11.4s, v3.4s
+	WORD $0x4ea4cd6a // fmls v10.4s, v11.4s, v4.4s
+	FMOVQ 96(R3), F12
+	FMOVQ 112(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 128(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 144(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 160(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 176(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	FMOVQ 192(R3), F12
+	WORD $0x4e2acdac // fmla v12.4s, v13.4s, v10.4s
+	FMOVQ 192(R3), F13
+	WORD $0x4e2acd8d // fmla v13.4s, v12.4s, v10.4s
+	WORD $0x4ea1b96b // fcvtzs v11.4s, v11.4s
+	VADD V5.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V11.S4
+	WORD $0x6e2bddaa // fmul v10.4s, v13.4s, v11.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVS F9, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func geluQuickGradNEON(dx, x, dy []float32)
+TEXT ·geluQuickGradNEON(SB), NOSPLIT, $0-72
+	MOVD dx_base+0(FP), R0
+	MOVD dx_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD dy_base+48(FP), R3
+	MOVD $neonConstants<>(SB), R4
+	FMOVQ 0(R4), F0
+	FMOVQ 224(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 560(R4), F6
+	FMOVQ 480(R4), F7
+	FMOVQ 192(R4), F8
+	FMOVQ 576(R4), F9
+	MOVD R1, R5
+	SUBS $8, R5
+	BLT many_done
+many:
+	FMOVQ 0(R2), F10
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8b // fmls v11.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F13
+	FMOVQ 112(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e28d56c // fadd v12.4s, v11.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	VMOV V12.B16, V11.B16
+	WORD $0x4e2ccd4b // fmla v11.4s, v10.4s, v12.4s
+	FMOVQ 0(R3), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	FMOVQ F11, 0(R0)
+	FMOVQ 16(R2), F10
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8b // fmls v11.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F13
+	FMOVQ 112(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e28d56c // fadd v12.4s, v11.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	VMOV V12.B16, V11.B16
+	WORD $0x4e2ccd4b // fmla v11.4s, v10.4s, v12.4s
+	FMOVQ 16(R3), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	FMOVQ F11, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	SUBS $8, R5
+	BGE many
+many_done:
+	ADD $8, R5
+	SUBS $4, R5
+	BLT four_done
+four:
+	FMOVQ 0(R2), F10
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8b // fmls v11.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F13
+	FMOVQ 112(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e28d56c // fadd v12.4s, v11.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	VMOV V12.B16, V11.B16
+	WORD $0x4e2ccd4b // fmla v11.4s, v10.4s, v12.4s
+	FMOVQ 0(R3), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	FMOVQ F11, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R5
+	BGE four
+four_done:
+	ADD $4, R5
+	SUBS $1, R5
+	BLT one_done
+one:
+	FMOVS (R2), F10
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x4e26f54a // fmax v10.4s, v10.4s, v6.4s
+	WORD $0x4ea7f54a // fmin v10.4s, v10.4s, v7.4s
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4ea0f56b // fmin v11.4s, v11.4s, v0.4s
+	WORD $0x4e21f56b // fmax v11.4s, v11.4s, v1.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4ea3cd8b // fmls v11.4s, v12.4s, v3.4s
+	WORD $0x4ea4cd8b // fmls v11.4s, v12.4s, v4.4s
+	FMOVQ 96(R4), F13
+	FMOVQ 112(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 128(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 144(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 160(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 176(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	FMOVQ 192(R4), F13
+	WORD $0x4e2bcdcd // fmla v13.4s, v14.4s, v11.4s
+	FMOVQ 192(R4), F14
+	WORD $0x4e2bcdae // fmla v14.4s, v13.4s, v11.4s
+	WORD $0x4ea1b98c // fcvtzs v12.4s, v12.4s
+	VADD V5.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V12.S4
+	WORD $0x6e2cddcb // fmul v11.4s, v14.4s, v12.4s
+	WORD $0x4e28d56c // fadd v12.4s, v11.4s, v8.4s
+	WORD $0x6e2cfd0c // fdiv v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	VMOV V12.B16, V11.B16
+	WORD $0x4e2ccd4b // fmla v11.4s, v10.4s, v12.4s
+	FMOVS (R3), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	FMOVS F11, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R5
+	BGE one
+one_done:
+	ADD $1, R5
+	RET
+
+// func dropoutNEON(y, x []float32, scale float32, threshold, first, key0, key1 uint32)
+TEXT ·dropoutNEON(SB), NOSPLIT, $0-68
+	MOVD y_base+0(FP), R0
+	MOVD y_len+8(FP), R1
+	MOVD x_base+24(FP), R2
+	FMOVS scale+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS threshold+52(FP), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS key0+60(FP), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS key1+64(FP), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS first+56(FP), F4
+	VDUP V4.S[0], V4.S4
+	MOVD $neonConstants<>(SB), R3
+	FMOVQ 592(R3), F5
+	FMOVQ 608(R3), F6
+	WORD $0x4ea59c84 // mul v4.4s, v4.4s, v5.4s
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD $0x00000000, R4
+	VMOV R4, V7.S[0]
+	MOVD $0x9e3779b1, R4
+	VMOV R4, V7.S[1]
+	MOVD $0x3c6ef362, R4
+	VMOV R4, V7.S[2]
+	MOVD $0xdaa66d13, R4
+	VMOV R4, V7.S[3]
+	VADD V7.S4, V4.S4, V4.S4
+	FMOVQ 624(R3), F7
+	FMOVQ 640(R3), F8
+	MOVD R1, R4
+	SUBS $8, R4
+	BLT many_done
+many:
+	VEOR V2.B16, V4.B16, V9.B16
+	VADD V6.S4, V4.S4, V4.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea89d29 // mul v9.4s, v9.4s, v8.4s
+	VADD V3.S4, V9.S4, V9.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x6ea13d29 // cmhs v9.4s, v9.4s, v1.4s
+	VAND V0.B16, V9.B16, V9.B16
+	FMOVQ 0(R2), F11
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	FMOVQ F11, 0(R0)
+	VEOR V2.B16, V4.B16, V9.B16
+	VADD V6.S4, V4.S4, V4.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea89d29 // mul v9.4s, v9.4s, v8.4s
+	VADD V3.S4, V9.S4, V9.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x6ea13d29 // cmhs v9.4s, v9.4s, v1.4s
+	VAND V0.B16, V9.B16, V9.B16
+	FMOVQ 16(R2), F11
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	FMOVQ F11, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	SUBS $8, R4
+	BGE many
+many_done:
+	ADD $8, R4
+	SUBS $4, R4
+	BLT four_done
+four:
+	VEOR V2.B16, V4.B16, V9.B16
+	VADD V6.S4, V4.S4, V4.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea89d29 // mul v9.4s, v9.4s, v8.4s
+	VADD V3.S4, V9.S4, V9.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x6ea13d29 // cmhs v9.4s, v9.4s, v1.4s
+	VAND V0.B16, V9.B16, V9.B16
+	FMOVQ 0(R2), F11
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	FMOVQ F11, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	SUBS $4, R4
+	BGE four
+four_done:
+	ADD $4, R4
+	SUBS $1, R4
+	BLT one_done
+one:
+	VEOR V2.B16, V4.B16, V9.B16
+	VADD V5.S4, V4.S4, V4.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea89d29 // mul v9.4s, v9.4s, v8.4s
+	VADD V3.S4, V9.S4, V9.S4
+	VUSHR $16, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x4ea79d29 // mul v9.4s, v9.4s, v7.4s
+	VUSHR $15, V9.S4, V10.S4
+	VEOR V10.B16, V9.B16, V9.B16
+	WORD $0x6ea13d29 // cmhs v9.4s, v9.4s, v1.4s
+	VAND V0.B16, V9.B16, V9.B16
+	FMOVS (R2), F11
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	FMOVS F11, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	SUBS $1, R4
+	BGE one
+one_done:
+	ADD $1, R4
+	RET
+
+// func adamWNEON(w, grad, m, v []float32, c *float32)
+TEXT ·adamWNEON(SB), NOSPLIT, $0-104
+	MOVD w_base+0(FP), R0
+	MOVD w_len+8(FP), R1
+	MOVD grad_base+24(FP), R2
+	MOVD m_base+48(FP), R3
+	MOVD v_base+72(FP), R4
+	MOVD c+96(FP), R5
+	VLD1R.P 4(R5), [V0.S4]
+	VLD1R.P 4(R5), [V1.S4]
+	VLD1R.P 4(R5), [V2.S4]
+	VLD1R.P 4(R5), [V3.S4]
+	VLD1R.P 4(R5), [V4.S4]
+	VLD1R.P 4(R5), [V5.S4]
+	VLD1R.P 4(R5), [V6.S4]
+	VLD1R.P 4(R5), [V7.S4]
+	VLD1R.P 4(R5), [V8.S4]
+	MOVD R1, R6
+	SUBS $8, R6
+	BLT many_done
+many:
+	FMOVQ 0(R2), F9
+	FMOVQ 0(R3), F10
+	FMOVQ 0(R4), F11
+	FMOVQ 0(R0), F12
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x4e22cd2a // fmla v10.4s, v9.4s, v2.4s
+	FMOVQ F10, 0(R3)
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	WORD $0x4e24cd2b // fmla v11.4s, v9.4s, v4.4s
+	FMOVQ F11, 0(R4)
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e25cd6d // fmla v13.4s, v11.4s, v5.4s
+	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea7cd4c // fmls v12.4s, v10.4s, v7.4s
+	FMOVQ F12, 0(R0)
+	FMOVQ 16(R2), F9
+	FMOVQ 16(R3), F10
+	FMOVQ 16(R4), F11
+	FMOVQ 16(R0), F12
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x4e22cd2a // fmla v10.4s, v9.4s, v2.4s
+	FMOVQ F10, 16(R3)
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	WORD $0x4e24cd2b // fmla v11.4s, v9.4s, v4.4s
+	FMOVQ F11, 16(R4)
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e25cd6d // fmla v13.4s, v11.4s, v5.4s
+	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea7cd4c // fmls v12.4s, v10.4s, v7.4s
+	FMOVQ F12, 16(R0)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	ADD $32, R4
+	SUBS $8, R6
+	BGE many
+many_done:
+	ADD $8, R6
+	SUBS $4, R6
+	BLT four_done
+four:
+	FMOVQ 0(R2), F9
+	FMOVQ 0(R3), F10
+	FMOVQ 0(R4), F11
+	FMOVQ 0(R0), F12
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x4e22cd2a // fmla v10.4s, v9.4s, v2.4s
+	FMOVQ F10, 0(R3)
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	WORD $0x4e24cd2b // fmla v11.4s, v9.4s, v4.4s
+	FMOVQ F11, 0(R4)
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e25cd6d // fmla v13.4s, v11.4s, v5.4s
+	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea7cd4c // fmls v12.4s, v10.4s, v7.4s
+	FMOVQ F12, 0(R0)
+	ADD $16, R0
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	SUBS $4, R6
+	BGE four
+four_done:
+	ADD $4, R6
+	SUBS $1, R6
+	BLT one_done
+one:
+	FMOVS (R2), F9
+	FMOVS (R3), F10
+	FMOVS (R4), F11
+	FMOVS (R0), F12
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x4e22cd2a // fmla v10.4s, v9.4s, v2.4s
+	FMOVS F10, (R3)
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	WORD $0x4e24cd2b // fmla v11.4s, v9.4s, v4.4s
+	FMOVS F11, (R4)
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	VMOV V6.B16, V13.B16
+	WORD $0x4e25cd6d // fmla v13.4s, v11.4s, v5.4s
+	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4ea7cd4c // fmls v12.4s, v10.4s, v7.4s
+	FMOVS F12, (R0)
+	ADD $4, R0
+	ADD $4, R2
+	ADD $4, R3
+	ADD $4, R4
+	SUBS $1, R6
+	BGE one
+one_done:
+	ADD $1, R6
+	RET
+
+DATA neonConstants<>+0(SB)/4, $0x42b20000
+DATA neonConstants<>+4(SB)/4, $0x42b20000
+DATA neonConstants<>+8(SB)/4, $0x42b20000
+DATA neonConstants<>+12(SB)/4, $0x42b20000
+DATA neonConstants<>+16(SB)/4, $0xc2d00000
+DATA neonConstants<>+20(SB)/4, $0xc2d00000
+DATA neonConstants<>+24(SB)/4, $0xc2d00000
+DATA neonConstants<>+28(SB)/4, $0xc2d00000
+DATA neonConstants<>+32(SB)/4, $0x3fb8aa3b
+DATA neonConstants<>+36(SB)/4, $0x3fb8aa3b
+DATA neonConstants<>+40(SB)/4, $0x3fb8aa3b
+DATA neonConstants<>+44(SB)/4, $0x3fb8aa3b
+DATA neonConstants<>+48(SB)/4, $0x3f317218
+DATA neonConstants<>+52(SB)/4, $0x3f317218
+DATA neonConstants<>+56(SB)/4, $0x3f317218
+DATA neonConstants<>+60(SB)/4, $0x3f317218
+DATA neonConstants<>+64(SB)/4, $0xb102e308
+DATA neonConstants<>+68(SB)/4, $0xb102e308
+DATA neonConstants<>+72(SB)/4, $0xb102e308
+DATA neonConstants<>+76(SB)/4, $0xb102e308
+DATA neonConstants<>+80(SB)/4, $0x0000007f
+DATA neonConstants<>+84(SB)/4, $0x0000007f
+DATA neonConstants<>+88(SB)/4, $0x0000007f
+DATA neonConstants<>+92(SB)/4, $0x0000007f
+DATA neonConstants<>+96(SB)/4, $0x39506967
+DATA neonConstants<>+100(SB)/4, $0x39506967
+DATA neonConstants<>+104(SB)/4, $0x39506967
+DATA neonConstants<>+108(SB)/4, $0x39506967
+DATA neonConstants<>+112(SB)/4, $0x3ab743ce
+DATA neonConstants<>+116(SB)/4, $0x3ab743ce
+DATA neonConstants<>+120(SB)/4, $0x3ab743ce
+DATA neonConstants<>+124(SB)/4, $0x3ab743ce
+DATA neonConstants<>+128(SB)/4, $0x3c088908
+DATA neonConstants<>+132(SB)/4, $0x3c088908
+DATA neonConstants<>+136(SB)/4, $0x3c088908
+DATA neonConstants<>+140(SB)/4, $0x3c088908
+DATA neonConstants<>+144(SB)/4, $0x3d2aa9c1
+DATA neonConstants<>+148(SB)/4, $0x3d2aa9c1
+DATA neonConstants<>+152(SB)/4, $0x3d2aa9c1
+DATA neonConstants<>+156(SB)/4, $0x3d2aa9c1
+DATA neonConstants<>+160(SB)/4, $0x3e2aaaaa
+DATA neonConstants<>+164(SB)/4, $0x3e2aaaaa
+DATA neonConstants<>+168(SB)/4, $0x3e2aaaaa
+DATA neonConstants<>+172(SB)/4, $0x3e2aaaaa
+DATA neonConstants<>+176(SB)/4, $0x3f000000
+DATA neonConstants<>+180(SB)/4, $0x3f000000
+DATA neonConstants<>+184(SB)/4, $0x3f000000
+DATA neonConstants<>+188(SB)/4, $0x3f000000
+DATA neonConstants<>+192(SB)/4, $0x3f800000
+DATA neonConstants<>+196(SB)/4, $0x3f800000
+DATA neonConstants<>+200(SB)/4, $0x3f800000
+DATA neonConstants<>+204(SB)/4, $0x3f800000
+DATA neonConstants<>+208(SB)/4, $0xff800000
+DATA neonConstants<>+212(SB)/4, $0xff800000
+DATA neonConstants<>+216(SB)/4, $0xff800000
+DATA neonConstants<>+220(SB)/4, $0xff800000
+DATA neonConstants<>+224(SB)/4, $0xc2b00000
+DATA neonConstants<>+228(SB)/4, $0xc2b00000
+DATA neonConstants<>+232(SB)/4, $0xc2b00000
+DATA neonConstants<>+236(SB)/4, $0xc2b00000
+DATA neonConstants<>+240(SB)/4, $0x3e99999a
+DATA neonConstants<>+244(SB)/4, $0x3e99999a
+DATA neonConstants<>+248(SB)/4, $0x3e99999a
+DATA neonConstants<>+252(SB)/4, $0x3e99999a
+DATA neonConstants<>+256(SB)/4, $0xbf000000
+DATA neonConstants<>+260(SB)/4, $0xbf000000
+DATA neonConstants<>+264(SB)/4, $0xbf000000
+DATA neonConstants<>+268(SB)/4, $0xbf000000
+DATA neonConstants<>+272(SB)/4, $0xc1f00000
+DATA neonConstants<>+276(SB)/4, $0xc1f00000
+DATA neonConstants<>+280(SB)/4, $0xc1f00000
+DATA neonConstants<>+284(SB)/4, $0xc1f00000
+DATA neonConstants<>+288(SB)/4, $0x3d121fb5
+DATA neonConstants<>+292(SB)/4, $0x3d121fb5
+DATA neonConstants<>+296(SB)/4, $0x3d121fb5
+DATA neonConstants<>+300(SB)/4, $0x3d121fb5
+DATA neonConstants<>+304(SB)/4, $0xbe20f9d7
+DATA neonConstants<>+308(SB)/4, $0xbe20f9d7
+DATA neonConstants<>+312(SB)/4, $0xbe20f9d7
+DATA neonConstants<>+316(SB)/4, $0xbe20f9d7
+DATA neonConstants<>+320(SB)/4, $0x3e534e53
+DATA neonConstants<>+324(SB)/4, $0x3e534e53
+DATA neonConstants<>+328(SB)/4, $0x3e534e53
+DATA neonConstants<>+332(SB)/4, $0x3e534e53
+DATA neonConstants<>+336(SB)/4, $0xbd5be35a
+DATA neonConstants<>+340(SB)/4, $0xbd5be35a
+DATA neonConstants<>+344(SB)/4, $0xbd5be35a
+DATA neonConstants<>+348(SB)/4, $0xbd5be35a
+DATA neonConstants<>+352(SB)/4, $0x3e03a5a8
+DATA neonConstants<>+356(SB)/4, $0x3e03a5a8
+DATA neonConstants<>+360(SB)/4, $0x3e03a5a8
+DATA neonConstants<>+364(SB)/4, $0x3e03a5a8
+DATA neonConstants<>+368(SB)/4, $0x3dcc9f72
+DATA neonConstants<>+372(SB)/4, $0x3dcc9f72
+DATA neonConstants<>+376(SB)/4, $0x3dcc9f72
+DATA neonConstants<>+380(SB)/4, $0x3dcc9f72
+DATA neonConstants<>+384(SB)/4, $0x3df74dda
+DATA neonConstants<>+388(SB)/4, $0x3df74dda
+DATA neonConstants<>+392(SB)/4, $0x3df74dda
+DATA neonConstants<>+396(SB)/4, $0x3df74dda
+DATA neonConstants<>+400(SB)/4, $0x3df50035
+DATA neonConstants<>+404(SB)/4, $0x3df50035
+DATA neonConstants<>+408(SB)/4, $0x3df50035
+DATA neonConstants<>+412(SB)/4, $0x3df50035
+DATA neonConstants<>+416(SB)/4, $0x41f00000
+DATA neonConstants<>+420(SB)/4, $0x41f00000
+DATA neonConstants<>+424(SB)/4, $0x41f00000
+DATA neonConstants<>+428(SB)/4, $0x41f00000
+DATA neonConstants<>+432(SB)/4, $0x3ecc422a
+DATA neonConstants<>+436(SB)/4, $0x3ecc422a
+DATA neonConstants<>+440(SB)/4, $0x3ecc422a
+DATA neonConstants<>+444(SB)/4, $0x3ecc422a
+DATA neonConstants<>+448(SB)/4, $0xbd922279
+DATA neonConstants<>+452(SB)/4, $0xbd922279
+DATA neonConstants<>+456(SB)/4, $0xbd922279
+DATA neonConstants<>+460(SB)/4, $0xbd922279
+DATA neonConstants<>+464(SB)/4, $0xbfcc422a
+DATA neonConstants<>+468(SB)/4, $0xbfcc422a
+DATA neonConstants<>+472(SB)/4, $0xbfcc422a
+DATA neonConstants<>+476(SB)/4, $0xbfcc422a
+DATA neonConstants<>+480(SB)/4, $0x42a00000
+DATA neonConstants<>+484(SB)/4, $0x42a00000
+DATA neonConstants<>+488(SB)/4, $0x42a00000
+DATA neonConstants<>+492(SB)/4, $0x42a00000
+DATA neonConstants<>+496(SB)/4, $0x3e5b33b6
+DATA neonConstants<>+500(SB)/4, $0x3e5b33b6
+DATA neonConstants<>+504(SB)/4, $0x3e5b33b6
+DATA neonConstants<>+508(SB)/4, $0x3e5b33b6
+DATA neonConstants<>+512(SB)/4, $0x3fcc422a
+DATA neonConstants<>+516(SB)/4, $0x3fcc422a
+DATA neonConstants<>+520(SB)/4, $0x3fcc422a
+DATA neonConstants<>+524(SB)/4, $0x3fcc422a
+DATA neonConstants<>+528(SB)/4, $0xc2c80000
+DATA neonConstants<>+532(SB)/4, $0xc2c80000
+DATA neonConstants<>+536(SB)/4, $0xc2c80000
+DATA neonConstants<>+540(SB)/4, $0xc2c80000
+DATA neonConstants<>+544(SB)/4, $0xbfd9db23
+DATA neonConstants<>+548(SB)/4, $0xbfd9db23
+DATA neonConstants<>+552(SB)/4, $0xbfd9db23
+DATA neonConstants<>+556(SB)/4, $0xbfd9db23
+DATA neonConstants<>+560(SB)/4, $0xc2a00000
+DATA neonConstants<>+564(SB)/4, $0xc2a00000
+DATA neonConstants<>+568(SB)/4, $0xc2a00000
+DATA neonConstants<>+572(SB)/4, $0xc2a00000
+DATA neonConstants<>+576(SB)/4, $0x3fd9db23
+DATA neonConstants<>+580(SB)/4, $0x3fd9db23
+DATA neonConstants<>+584(SB)/4, $0x3fd9db23
+DATA neonConstants<>+588(SB)/4, $0x3fd9db23
+DATA neonConstants<>+592(SB)/4, $0x9e3779b1
+DATA neonConstants<>+596(SB)/4, $0x9e3779b1
+DATA neonConstants<>+600(SB)/4, $0x9e3779b1
+DATA neonConstants<>+604(SB)/4, $0x9e3779b1
+DATA neonConstants<>+608(SB)/4, $0x78dde6c4
+DATA neonConstants<>+612(SB)/4, $0x78dde6c4
+DATA neonConstants<>+616(SB)/4, $0x78dde6c4
+DATA neonConstants<>+620(SB)/4, $0x78dde6c4
+DATA neonConstants<>+624(SB)/4, $0x7feb352d
+DATA neonConstants<>+628(SB)/4, $0x7feb352d
+DATA neonConstants<>+632(SB)/4, $0x7feb352d
+DATA neonConstants<>+636(SB)/4, $0x7feb352d
+DATA neonConstants<>+640(SB)/4, $0x846ca68b
+DATA neonConstants<>+644(SB)/4, $0x846ca68b
+DATA neonConstants<>+648(SB)/4, $0x846ca68b
+DATA neonConstants<>+652(SB)/4, $0x846ca68b
+GLOBL neonConstants<>(SB), RODATA|NOPTR, $656

@@ -177,3 +177,93 @@ func interleave3NEON(n int, src *float32, plane int, dst *float32)
 
 //go:noescape
 func peakNEON(n int)
+
+//go:noescape
+func addNEON(y, a, b []float32)
+
+//go:noescape
+func mulNEON(y, a, b []float32)
+
+//go:noescape
+func mulAddNEON(y, a, b []float32)
+
+//go:noescape
+func axpyNEON(y, x []float32, alpha float32)
+
+//go:noescape
+func scaleNEON(y, x []float32, alpha float32)
+
+//go:noescape
+func addScalarNEON(y, x []float32, alpha float32)
+
+//go:noescape
+func combineNEON(y, a, b []float32, alpha, beta float32)
+
+//go:noescape
+func expNEON(y, x []float32)
+
+//go:noescape
+func softmaxGradNEON(ds, p, dp []float32, scale, dot float32)
+
+//go:noescape
+func sumNEON(x []float32) float64
+
+//go:noescape
+func dotNEON(a, b []float32) float64
+
+//go:noescape
+func zeroTimesNEON(x []float32) float32
+
+//go:noescape
+func maxNEON(x []float32) float32
+
+//go:noescape
+func colSumNEON(dst, x []float32, rows int)
+
+//go:noescape
+func accumulateNEON(sum []float64, x []float32)
+
+//go:noescape
+func softmaxNEON(y, x []float32)
+
+//go:noescape
+func expSumNEON(dst, src []float32, scale, max float32) float32
+
+//go:noescape
+func sumExpNEON(x []float32, max float32) float32
+
+//go:noescape
+func momentsNEON(x []float32) (shift, sum, squares float32)
+
+//go:noescape
+func normalizeNEON(y, x, gain, bias []float32, mean, rest, rstd float32)
+
+//go:noescape
+func normGradSumsNEON(dgain, dbias, dy, x, gain []float32, mean, rest, rstd float32) (sum, dot float64)
+
+//go:noescape
+func normGradNEON(dx, dy, x, gain []float32, mean, rest, rstd, a, b float32)
+
+//go:noescape
+func geluErfNEON(y, x []float32)
+
+//go:noescape
+func geluErfGradNEON(dx, x, dy []float32)
+
+//go:noescape
+func geluTanhNEON(y, x []float32)
+
+//go:noescape
+func geluTanhGradNEON(dx, x, dy []float32)
+
+//go:noescape
+func geluQuickNEON(y, x []float32)
+
+//go:noescape
+func geluQuickGradNEON(dx, x, dy []float32)
+
+//go:noescape
+func dropoutNEON(y, x []float32, scale float32, threshold, first, key0, key1 uint32)
+
+//go:noescape
+func adamWNEON(w, grad, m, v []float32, c *float32)
