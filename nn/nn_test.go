@@ -688,3 +688,62 @@ func BenchmarkScenesForward(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "images/s")
 }
+
+// Frozen parameters lie behind the others, have no gradient, and are drawn as if they were not frozen. The fingerprint
+// of a tower changes with its weights and its configuration, and with nothing else.
+func TestFreeze(t *testing.T) {
+	c, err := Preset("scenes-transformer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := New(c, 7, source(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Declare(c, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Freeze(TextTower)
+	if err := m.Params.Init(source(1)); err != nil {
+		t.Fatal(err)
+	}
+	learned, frozen := 0, 0
+	for _, p := range m.Params.All() {
+		low, high := m.Params.Range(p)
+		if !slices.Equal(p.Data, free.Params.Lookup(p.Name).Data) || &m.Params.Data()[low] != &p.Data[0] || high-low != p.Size() {
+			t.Errorf("%s: other values, or elsewhere", p.Name)
+		}
+		if p.Frozen != TextTower.Has(p.Name) {
+			t.Errorf("%s: frozen is %v", p.Name, p.Frozen)
+		}
+		if p.Frozen {
+			frozen += p.Size()
+			if p.Grad != nil || low < len(m.Params.Grad()) {
+				t.Errorf("%s has a gradient", p.Name)
+			}
+			continue
+		}
+		learned += p.Size()
+		if &m.Params.Grad()[low] != &p.Grad[0] || len(p.Grad) != p.Size() {
+			t.Errorf("%s has its gradient elsewhere", p.Name)
+		}
+	}
+	if learned == 0 || frozen == 0 || len(m.Params.Grad()) != learned || len(m.Params.Learned()) != learned || len(m.Params.Data()) != learned+frozen {
+		t.Errorf("%d learned, %d frozen: buffers of %d, %d and %d",
+			learned, frozen, len(m.Params.Grad()), len(m.Params.Learned()), len(m.Params.Data()))
+	}
+
+	text, vision := free.Fingerprint(TextTower), free.Fingerprint(VisionTower)
+	if m.Fingerprint(TextTower) != text || m.Fingerprint(VisionTower) != vision || text == vision {
+		t.Error("fingerprints of equal towers differ, or of different ones do not")
+	}
+	m.Words.Head.Bias.Data[3] += 1e-3
+	if m.Fingerprint(TextTower) == text || m.Fingerprint(VisionTower) != vision {
+		t.Error("a weight of the text tower is not in its fingerprint, or in the other's")
+	}
+	free.Config.Text.Length++
+	if free.Fingerprint(TextTower) == text || free.Fingerprint(VisionTower) != vision {
+		t.Error("a setting of the text tower is not in its fingerprint, or in the other's")
+	}
+}

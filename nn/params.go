@@ -64,8 +64,11 @@ type Param struct {
 	// Kind says what it is.
 	Kind Kind
 	// Data and Grad are the values and their gradient, row-major: views into
-	// the flat buffers of the set, nil until [Params.Init].
+	// the flat buffers of the set, nil until [Params.Init]. What is Frozen has no
+	// gradient.
 	Data, Grad []float32
+	// Frozen says that training does not change it: see [Params.Freeze].
+	Frozen bool
 
 	init Initializer
 	low  int // where Data begins in the flat buffer
@@ -86,7 +89,7 @@ func (p *Param) Size() int {
 // Parameters are declared first; [Params.Init] then allocates the buffers and
 // draws the initial values in the order of declaration. Inside the buffers the
 // parameters are sorted by [Kind], so that all values of one kind are one piece
-// of memory: see [Params.Segment].
+// of memory: see [Params.Segment]. Frozen ones lie behind all others.
 type Params struct {
 	list    []*Param
 	byName  map[string]*Param
@@ -117,6 +120,18 @@ func (s *Params) Declare(name string, kind Kind, init Initializer, shape ...int)
 	return p
 }
 
+// Freeze marks the parameters whose names begin with prefix: they have values,
+// but no gradient and no state of an optimiser. It is for the time before
+// [Params.Init], and panics later.
+func (s *Params) Freeze(prefix string) {
+	if s.data != nil {
+		panic("nn: parameters: Freeze after Init")
+	}
+	for _, p := range s.list {
+		p.Frozen = p.Frozen || strings.HasPrefix(p.Name, prefix)
+	}
+}
+
 // Init allocates the buffers and draws the initial values from rng, parameter
 // by parameter as they were declared. It returns the first error of
 // [Params.Declare].
@@ -127,32 +142,43 @@ func (s *Params) Init(rng *rand.Rand) error {
 	if s.err != nil {
 		return s.err
 	}
-	total := 0
+	total, learned := 0, 0
 	for _, p := range s.list {
 		total += p.Size()
+		if !p.Frozen {
+			learned += p.Size()
+		}
 	}
 	if total > maxParams {
 		return fmt.Errorf("nn: parameters: %d values, at most %d are allowed", total, maxParams)
 	}
 	s.data = make([]float32, total)
-	s.grad = make([]float32, total)
+	s.grad = make([]float32, learned)
 	kernel.AdviseHuge(s.data)
 	kernel.AdviseHuge(s.grad)
 	at := 0
+	place := func(p *Param) {
+		p.low = at
+		at += p.Size()
+		p.Data = s.data[p.low:at:at]
+		if !p.Frozen {
+			p.Grad = s.grad[p.low:at:at]
+		}
+	}
 	for kind := range kinds {
 		s.segment[kind] = at
 		for _, p := range s.list {
-			if p.Kind != kind {
-				continue
+			if p.Kind == kind && !p.Frozen {
+				place(p)
 			}
-			end := at + p.Size()
-			p.low = at
-			p.Data = s.data[at:end:end]
-			p.Grad = s.grad[at:end:end]
-			at = end
 		}
 	}
 	s.segment[kinds] = at
+	for _, p := range s.list {
+		if p.Frozen {
+			place(p)
+		}
+	}
 	for _, p := range s.list {
 		p.init(rng, p.Data, p.Shape)
 	}
@@ -165,20 +191,24 @@ func (s *Params) All() []*Param { return s.list }
 // Lookup returns the parameter of that name, or nil.
 func (s *Params) Lookup(name string) *Param { return s.byName[name] }
 
-// Data returns the values of all parameters.
+// Data returns the values of all parameters, those that are frozen last.
 func (s *Params) Data() []float32 { return s.data }
 
-// Grad returns the gradients of all parameters, laid out as [Params.Data].
+// Learned returns the values of the parameters that are not frozen: the head of
+// [Params.Data].
+func (s *Params) Learned() []float32 { return s.data[:len(s.grad):len(s.grad)] }
+
+// Grad returns the gradients, laid out as [Params.Learned].
 func (s *Params) Grad() []float32 { return s.grad }
 
-// Segment returns where in [Params.Data] and [Params.Grad] the parameters of
+// Segment returns where in [Params.Learned] and [Params.Grad] the parameters of
 // one kind lie: [low, high).
 func (s *Params) Segment(kind Kind) (low, high int) {
 	return s.segment[kind], s.segment[kind+1]
 }
 
-// Range returns where in [Params.Data] and [Params.Grad] a parameter of the set
-// lies: [low, high).
+// Range returns where in [Params.Data], and in [Params.Grad] if it is not frozen,
+// a parameter of the set lies: [low, high).
 func (s *Params) Range(p *Param) (low, high int) { return p.low, p.low + len(p.Data) }
 
 // State returns a copy of all values as tensors of a checkpoint.

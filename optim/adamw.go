@@ -56,7 +56,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// AdamW changes a set of parameters by their gradient. In step t = 1, 2, …,
+// AdamW changes those of a set of parameters that are not frozen by their gradient. In step t = 1, 2, …,
 // with g the gradient, clipped if asked:
 //
 //	m = β₁·m + (1-β₁)·g        v = β₂·v + (1-β₂)·g²
@@ -89,9 +89,9 @@ func NewAdamW(params *nn.Params, c Config, pool *kernel.Pool) (*AdamW, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := len(params.Data())
+	n := len(params.Grad())
 	if n == 0 {
-		return nil, fmt.Errorf("optim: adamw: the parameters are empty or not initialised")
+		return nil, fmt.Errorf("optim: adamw: the parameters are empty, frozen, or not initialised")
 	}
 	o := &AdamW{params: params, config: c, pool: pool, m: make([]float32, n), v: make([]float32, n)}
 	kernel.AdviseHuge(o.m)
@@ -144,7 +144,7 @@ func (o *AdamW) Step(lr float64) (norm float64, err error) {
 		Correction2: 1 - math.Pow(o.config.Beta2, float64(o.step)),
 		GradScale:   scale,
 	}
-	data := o.params.Data()
+	data := o.params.Learned()
 	for _, g := range o.groups {
 		s.WeightDecay = g.decay
 		kernel.AdamW(o.pool, data[g.low:g.high], grad[g.low:g.high], o.m[g.low:g.high], o.v[g.low:g.high], s)

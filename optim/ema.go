@@ -7,7 +7,7 @@ import (
 	"relsim/nn"
 )
 
-// EMA is an exponential moving average of the weights,
+// EMA is an exponential moving average of the weights that are not frozen,
 //
 //	avg = d·avg + (1-d)·w        d = min(Decay, (1+n)/(10+n))
 //
@@ -31,11 +31,11 @@ func NewEMA(params *nn.Params, decay float64, pool *kernel.Pool) (*EMA, error) {
 	if !(decay > 0 && decay < 1) {
 		return nil, fmt.Errorf("optim: ema: decay %v, want between 0 and 1", decay)
 	}
-	if len(params.Data()) == 0 {
-		return nil, fmt.Errorf("optim: ema: the parameters are empty or not initialised")
+	if len(params.Grad()) == 0 {
+		return nil, fmt.Errorf("optim: ema: the parameters are empty, frozen, or not initialised")
 	}
 	e := &EMA{params: params, decay: decay, pool: pool}
-	e.avg = append(e.avg, params.Data()...)
+	e.avg = append(e.avg, params.Learned()...)
 	return e, nil
 }
 
@@ -48,7 +48,7 @@ func (e *EMA) Update() {
 	n := float64(e.updates)
 	d := min(e.decay, (1+n)/(10+n))
 	kernel.Scale(e.pool, e.avg, float32(d), e.avg)
-	kernel.Axpy(e.pool, e.avg, float32(1-d), e.params.Data())
+	kernel.Axpy(e.pool, e.avg, float32(1-d), e.params.Learned())
 	e.updates++
 }
 
@@ -68,8 +68,8 @@ func (e *EMA) Apply() (restore func()) {
 }
 
 func (e *EMA) swap() {
-	for i, w := range e.params.Data() {
-		e.params.Data()[i], e.avg[i] = e.avg[i], w
+	for i, w := range e.params.Learned() {
+		e.params.Learned()[i], e.avg[i] = e.avg[i], w
 	}
 	e.swapped = !e.swapped
 }

@@ -63,10 +63,13 @@ func (e *EMA) Restore(state []checkpoints.Tensor) error {
 	return restore("optim: ema", "ema.", emaStep, &e.updates, targets(e.params, emaMean, e.avg), state)
 }
 
-// targets names the pieces of flat, laid out as the values of params.
+// targets names the pieces of flat, laid out as the learned values of params.
 func targets(params *nn.Params, prefix string, flat []float32) []checkpoints.Target {
 	var list []checkpoints.Target
 	for _, p := range params.All() {
+		if p.Frozen {
+			continue
+		}
 		low, high := params.Range(p)
 		list = append(list, checkpoints.Target{Name: prefix + p.Name, Shape: p.Shape, Data: flat[low:high]})
 	}

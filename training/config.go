@@ -53,6 +53,13 @@ type Config struct {
 	// embeddings outside of training are float32.
 	Precision kernel.Precision `json:"precision"`
 
+	// Freeze is a tower that is not trained; empty: none. No word is dropped where it is the text tower.
+	Freeze nn.Tower `json:"freeze,omitempty"`
+	// VisionInit and TextInit are the fingerprints of the weights that a tower took from another run: see
+	// [Options].VisionFrom. [Run] fills them in.
+	VisionInit string `json:"vision_init,omitempty"`
+	TextInit   string `json:"text_init,omitempty"`
+
 	Seed uint64 `json:"seed"`
 }
 
@@ -100,6 +107,9 @@ func (c Config) Validate() error {
 	if _, err := c.Precision.MarshalText(); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
+	if c.Freeze != "" && c.Freeze != nn.VisionTower && c.Freeze != nn.TextTower {
+		return fmt.Errorf("training: freeze %q: want %q or %q", c.Freeze, nn.VisionTower, nn.TextTower)
+	}
 	for _, f := range []struct {
 		name string
 		ok   bool
@@ -122,8 +132,11 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// resolve replaces [AutoPositives].
+// resolve replaces [AutoPositives], and settles what a frozen tower leaves no choice of.
 func (c Config) resolve(ds dataloader.Dataset) Config {
+	if c.Freeze == nn.TextTower {
+		c.WordDropout = 0
+	}
 	if c.Loss.Positives != AutoPositives {
 		return c
 	}
@@ -209,6 +222,14 @@ type Options struct {
 	EvalEvery int     // steps between validations; 0: only at the end
 	Keep      int     // checkpoints kept besides the best
 	MaxBroken float64 // share of unreadable pictures that stops the run
+
+	// VisionFrom and TextFrom are runs or checkpoints that a tower takes its weights from; empty: they are drawn. The
+	// text tower brings its vocabulary along.
+	VisionFrom, TextFrom string
+	// RowCache is the folder that keeps the embeddings of a frozen text tower from run to run; empty: none does.
+	RowCache string
+	// Checkpoint keeps, of the activations, only the inputs of blocks, and computes the others again.
+	Checkpoint bool
 
 	keepPictures int // bytes of pictures kept for the second pass over micro-batches; 0: the loader's default
 }

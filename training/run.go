@@ -34,6 +34,7 @@ type Summary struct {
 	Seen       int     // pictures seen in all
 	Skipped    int     // pictures that could not be read, those to validate on included
 	Seconds    float64 // of this call, training alone
+	TextRows   int     // captions that a frozen text tower was run on by this call: those that no cache held
 	Last       Row
 }
 
@@ -55,6 +56,9 @@ func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Su
 		return nil, err
 	}
 	if err := t.openValidation(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.embedCaptions(ctx); err != nil {
 		return nil, err
 	}
 	t.begin()
@@ -126,6 +130,7 @@ func (t *trainer) finish(ctx context.Context) (*Summary, error) {
 		Seen:       t.step * t.config.Batch,
 		Skipped:    len(t.loader.State().Broken) + t.unreadable,
 		Seconds:    seconds,
+		TextRows:   t.frozen.computed,
 		Last:       t.last,
 	}, nil
 }

@@ -42,7 +42,8 @@ type trainer struct {
 	words      *tokenizer.Words
 	model      *nn.Model
 	vision     *tower
-	text       *tower
+	text       *tower // nil: frozen
+	frozen     frozenText
 	loss       *loss.Loss
 	optimizer  *optim.AdamW
 	average    *optim.EMA // nil: none
@@ -79,9 +80,11 @@ type trainer struct {
 	closeables []func()
 }
 
-// tower is one side of the model, compiled for micro-batches.
+// tower is one side of the model, compiled for micro-batches. One that is frozen is not differentiated; the text tower
+// has no program then.
 type tower struct {
 	program *graph.Program
+	frozen  bool
 	images  *graph.Node
 	text    nn.TextInput
 	emb     *graph.Node
@@ -116,27 +119,21 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	t.closeables = append(t.closeables, t.pool.Close)
 	backend, towers := graph.NewCPU(t.pool), graph.NewCPU(t.pool.With(c.Precision))
 
-	captions := make([]string, d.Train.Len())
-	for i := range captions {
-		captions[i] = c.caption(d.Train.Item(i))
-	}
-	t.words = tokenizer.TrainWords(captions, 1)
-	if t.words.Size() == 0 {
-		return nil, fmt.Errorf("training: the captions of %s hold no words", d.Train.Name())
-	}
-	t.encoder = newEncoder(t.words)
-	if t.model, err = nn.New(c.Model, t.words.Size(), rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
+	if err := t.makeModel(); err != nil {
 		return nil, err
 	}
-	if t.vision, err = t.compile(towers, func(b *graph.Builder, w *tower) {
+	t.encoder = newEncoder(t.words)
+	if t.vision, err = t.compile(towers, nn.VisionTower, func(b *graph.Builder, w *tower) {
 		w.images, w.emb = t.model.Vision(b, c.MicroBatch)
 	}); err != nil {
 		return nil, err
 	}
-	if t.text, err = t.compile(towers, func(b *graph.Builder, w *tower) {
-		w.text, w.emb = t.model.Text(b, c.MicroBatch)
-	}); err != nil {
-		return nil, err
+	if c.Freeze != nn.TextTower {
+		if t.text, err = t.compile(towers, nn.TextTower, func(b *graph.Builder, w *tower) {
+			w.text, w.emb = t.model.Text(b, c.MicroBatch)
+		}); err != nil {
+			return nil, err
+		}
 	}
 	if t.loss, err = loss.ForModel(t.model, c.Loss, c.Batch, backend); err != nil {
 		return nil, err
@@ -182,15 +179,17 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 }
 
 // compile makes the training program of one tower.
-func (t *trainer) compile(backend graph.Backend, build func(*graph.Builder, *tower)) (*tower, error) {
-	b, w := graph.NewBuilder(), new(tower)
+func (t *trainer) compile(backend graph.Backend, which nn.Tower, build func(*graph.Builder, *tower)) (*tower, error) {
+	b, w := graph.NewBuilder(), &tower{frozen: which == t.config.Freeze}
 	build(b, w)
 	if err := b.Err(); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	program, err := graph.Compile(b, graph.Config{
-		Backend: backend, Embedding: w.emb, Wrt: b.Params(), Training: true,
-	})
+	config := graph.Config{Backend: backend, Embedding: w.emb}
+	if !w.frozen {
+		config.Wrt, config.Training, config.Checkpoint = b.Params(), true, t.options.Checkpoint
+	}
+	program, err := graph.Compile(b, config)
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
@@ -238,7 +237,9 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 		return fmt.Errorf("training: %w", err)
 	}
 	t.fill(batch)
-	if err := t.text.program.ForwardEach(passes, loadText, t.texts); err != nil {
+	if t.text == nil {
+		t.frozen.rows(t.texts, t.captions)
+	} else if err := t.text.program.ForwardEach(passes, loadText, t.texts); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
 	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
@@ -248,11 +249,15 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return t.nonFinite(fmt.Errorf("the loss is %v", value))
 	}
-	if err := t.vision.program.BackwardEach(passes, loadImages, t.loss.GradImg); err != nil {
-		return fmt.Errorf("training: %w", err)
+	if !t.vision.frozen {
+		if err := t.vision.program.BackwardEach(passes, loadImages, t.loss.GradImg); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
 	}
-	if err := t.text.program.BackwardEach(passes, loadText, t.loss.GradTxt); err != nil {
-		return fmt.Errorf("training: %w", err)
+	if t.text != nil {
+		if err := t.text.program.BackwardEach(passes, loadText, t.loss.GradTxt); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
 	}
 	rate := t.schedule.At(t.step)
 	norm, err := t.optimizer.Step(rate)
@@ -292,6 +297,9 @@ func (t *trainer) fill(batch *dataloader.Batch) {
 		t.encoded[i], t.captions[i] = t.encoder.caption(t.config.caption(item))
 		t.relations[i] = t.encoder.relation(item.Relation)
 	}
+	if t.text == nil {
+		return // the embeddings are there already
+	}
 	rng := rand.New(rand.NewPCG(t.config.Seed, streamWords<<48|uint64(t.step)))
 	t.model.FillText(t.ids, t.weights, t.encoded, rng, t.config.WordDropout)
 }
@@ -328,7 +336,9 @@ func (t *trainer) nonFinite(cause error) error {
 	const most = 12
 	names := t.model.Params.NonFinite()
 	names = append(names, t.vision.program.NonFinite()...)
-	names = append(names, t.text.program.NonFinite()...)
+	if t.text != nil {
+		names = append(names, t.text.program.NonFinite()...)
+	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	more := ""
