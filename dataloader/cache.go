@@ -195,13 +195,18 @@ func checksum(k cacheKey, pix []byte) uint32 {
 	return crc32.Update(crc32.Checksum(k[:], castagnoli), castagnoli, pix)
 }
 
-// get returns the square of the name, or nil.
-func (c *Cache) get(k cacheKey, size int) *Image {
+// get returns the square of the name, or nil. Its pixels lie in w.
+func (c *Cache) get(k cacheKey, size int, w *workspace) *Image {
 	if c.off {
 		return nil
 	}
 	path := c.path(k)
-	b, err := readEntry(path, cacheHeader+3*size*size)
+	n := cacheHeader + 3*size*size
+	if cap(w.entry) < n {
+		w.entry = make([]byte, n)
+	}
+	b := w.entry[:n]
+	err := readEntry(path, b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -211,7 +216,7 @@ func (c *Cache) get(k cacheKey, size int) *Image {
 		return &Image{Width: size, Height: size, Pix: b[cacheHeader:]}
 	case err == nil || errors.Is(err, errEntrySize):
 		c.stats.Damaged++
-		c.used -= int64(cacheHeader + 3*size*size)
+		c.used -= int64(n)
 		c.warnOnce("damaged", "%s is damaged: it is made again", path)
 		os.Remove(path)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -223,25 +228,22 @@ func (c *Cache) get(k cacheKey, size int) *Image {
 
 var errEntrySize = errors.New("not of the size of an entry")
 
-// readEntry reads a file of n bytes.
-func readEntry(path string, n int) ([]byte, error) {
+// readEntry reads a file of the length of b.
+func readEntry(path string, b []byte) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.Size() != int64(n) || !info.Mode().IsRegular() {
-		return nil, errEntrySize
+	if info.Size() != int64(len(b)) || !info.Mode().IsRegular() {
+		return errEntrySize
 	}
-	b := make([]byte, n)
-	if _, err := f.ReadAt(b, 0); err != nil {
-		return nil, err
-	}
-	return b, nil
+	_, err = f.ReadAt(b, 0)
+	return err
 }
 
 // put keeps a square.
@@ -346,22 +348,26 @@ func WithCache(ds Dataset, c *Cache) Dataset {
 }
 
 func (d *jsonl) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
+	return d.square(ctx, i, t, new(workspace))
+}
+
+func (d *jsonl) square(ctx context.Context, i int, t Transform, w *workspace) (*Image, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	path := d.items[i].Path
 	if d.cache == nil {
-		return SquareFile(path, DefaultLimits, t)
+		return squareFile(path, DefaultLimits, t, w)
 	}
-	data, err := readPicture(path, DefaultLimits)
+	data, err := w.read(path, DefaultLimits)
 	if err != nil {
 		return nil, err
 	}
 	k := keyOf(data, t)
-	if im := d.cache.get(k, t.Size); im != nil {
+	if im := d.cache.get(k, t.Size, w); im != nil {
 		return im, nil
 	}
-	im, err := decodeSquare(data, DefaultLimits, t)
+	im, err := decodeSquare(data, DefaultLimits, t, w)
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}

@@ -28,7 +28,7 @@ var DefaultLimits = Limits{Bytes: 256 << 20, Pixels: 100_000_000}
 
 // DecodeFile reads a picture from a file. See [Decode].
 func DecodeFile(path string, l Limits) (*Image, error) {
-	data, err := readPicture(path, l)
+	data, err := readPicture(path, l, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +39,8 @@ func DecodeFile(path string, l Limits) (*Image, error) {
 	return im, nil
 }
 
-// readPicture reads a file of at most l.Bytes.
-func readPicture(path string, l Limits) ([]byte, error) {
+// readPicture reads a file of at most l.Bytes, into buf if there is room.
+func readPicture(path string, l Limits, buf []byte) ([]byte, error) {
 	info, err := os.Stat(path) // before opening: a named pipe would block
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
@@ -56,7 +56,11 @@ func readPicture(path string, l Limits) ([]byte, error) {
 	if info.Size() > l.Bytes {
 		return nil, fmt.Errorf("dataloader: decode %s: %d bytes, more than the limit of %d", path, info.Size(), l.Bytes)
 	}
-	data := make([]byte, info.Size())
+	data := buf[:0]
+	if int64(cap(buf)) < info.Size() {
+		data = make([]byte, info.Size())
+	}
+	data = data[:info.Size()]
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}

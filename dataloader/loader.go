@@ -410,13 +410,14 @@ func (l *Loader) dispatch(s *slot) {
 func (l *Loader) work(ctx context.Context, tasks <-chan *slot) {
 	var src rand.PCG
 	rng := rand.New(&src)
+	var w workspace
 	for s := range tasks {
 		if ctx.Err() != nil {
 			continue
 		}
 		if !s.skip {
 			seedFor(&src, l.cfg.Seed, s.epoch, s.index, streamAugment)
-			s.err = fill(ctx, l.ds, s.index, l.cfg.Transform, s.data, rng)
+			s.err = fill(ctx, l.ds, s.index, l.cfg.Transform, s.data, rng, &w)
 		}
 		s.done <- struct{}{}
 	}
@@ -424,13 +425,13 @@ func (l *Loader) work(ctx context.Context, tasks <-chan *slot) {
 
 // fill decodes item i into dst. A panic of the data set becomes an error, and
 // with it a broken picture: one bad file does not end a run.
-func fill(ctx context.Context, ds Dataset, i int, t Transform, dst []float32, rng *rand.Rand) (err error) {
+func fill(ctx context.Context, ds Dataset, i int, t Transform, dst []float32, rng *rand.Rand, w *workspace) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("dataloader: item %d: %v", i, r)
 		}
 	}()
-	im, err := t.Image(ctx, ds, i)
+	im, err := t.image(ctx, ds, i, w)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 
 // Ways to decode JPEG pictures, for [ChoosePictures].
 const (
-	JPEGAuto      = "auto"      // the faster one that is there
+	JPEGAuto      = "auto"      // JPEGGo
 	JPEGGo        = "go"        // package jpeg
 	JPEGTurbo     = "turbo"     // libturbojpeg, through package jpeg
 	JPEGReference = "reference" // image/jpeg, then imaging
@@ -39,19 +39,13 @@ type Pictures struct {
 }
 
 // ChoosePictures returns the settings for one of the names of JPEG decoders. The
-// automatic choice is the one in Go where kernels have assembly, because it is the
-// faster one there, and libturbojpeg elsewhere if it is installed.
+// automatic choice is the decoder in Go, installed library or not: with the assembly
+// of the kernels it is the faster one (bench/jpeg.sh), and a run that is resumed on
+// another machine must not change its decoder. Without assembly, libturbojpeg is
+// faster.
 func ChoosePictures(name string) (Pictures, error) {
 	switch name {
-	case JPEGAuto:
-		if kernel.Active() > kernel.Generic {
-			return Pictures{}, nil
-		}
-		if _, err := jpeg.HaveTurbo(); err != nil {
-			return Pictures{}, nil
-		}
-		return Pictures{JPEG: JPEGTurbo}, nil
-	case JPEGGo:
+	case JPEGAuto, JPEGGo:
 		return Pictures{}, nil
 	case JPEGTurbo:
 		if _, err := jpeg.HaveTurbo(); err != nil {
@@ -85,14 +79,50 @@ type Squarer interface {
 // Image returns the picture of item i of ds, cut to a square and resized to
 // Size×Size pixels. Apply takes it as it is. The caller must not change it.
 func (t Transform) Image(ctx context.Context, ds Dataset, i int) (*Image, error) {
-	if s, ok := ds.(Squarer); ok {
-		return s.SquareImage(ctx, i, t)
+	return t.image(ctx, ds, i, new(workspace))
+}
+
+// workspace is memory of one goroutine, for one picture after the other.
+type workspace struct {
+	file, entry []byte
+	im          Image
+}
+
+// image is Image. The picture may lie in w.
+func (t Transform) image(ctx context.Context, ds Dataset, i int, w *workspace) (*Image, error) {
+	switch d := ds.(type) {
+	case *jsonl:
+		return d.square(ctx, i, t, w)
+	case *subset:
+		return t.image(ctx, d.ds, d.indices[i], w)
+	case Squarer:
+		return d.SquareImage(ctx, i, t)
 	}
 	im, err := ds.Image(ctx, i)
 	if err != nil {
 		return nil, err
 	}
 	return t.squareOf(im)
+}
+
+// read reads a file; the memory of a large one is not kept.
+func (w *workspace) read(path string, l Limits) ([]byte, error) {
+	data, err := readPicture(path, l, w.file)
+	if cap(data) <= 16<<20 {
+		w.file = data
+	}
+	return data, err
+}
+
+// blank returns a picture to fill: that of w if its memory is large enough.
+func (w *workspace) blank(size int) *Image {
+	w.im.Width, w.im.Height = size, size
+	if n := 3 * size * size; cap(w.im.Pix) < n {
+		w.im.Pix = make([]byte, n)
+	} else {
+		w.im.Pix = w.im.Pix[:n]
+	}
+	return &w.im
 }
 
 // squareOf cuts and resizes im, unless it has the size already.
@@ -133,11 +163,15 @@ func (s *subset) SquareImage(ctx context.Context, i int, t Transform) (*Image, e
 
 // SquareFile reads a picture from a file. See [DecodeSquare].
 func SquareFile(path string, l Limits, t Transform) (*Image, error) {
-	data, err := readPicture(path, l)
+	return squareFile(path, l, t, new(workspace))
+}
+
+func squareFile(path string, l Limits, t Transform, w *workspace) (*Image, error) {
+	data, err := w.read(path, l)
 	if err != nil {
 		return nil, err
 	}
-	im, err := decodeSquare(data, l, t)
+	im, err := decodeSquare(data, l, t, w)
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}
@@ -152,16 +186,16 @@ func SquareFile(path string, l Limits, t Transform) (*Image, error) {
 // Of JPEG pictures of the kinds that package jpeg takes, chroma is interpolated as
 // libjpeg does, where the reference repeats it; and a pixel is rounded once.
 func DecodeSquare(data []byte, l Limits, t Transform) (*Image, error) {
-	im, err := decodeSquare(data, l, t)
+	im, err := decodeSquare(data, l, t, new(workspace))
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
 	}
 	return im, nil
 }
 
-func decodeSquare(data []byte, l Limits, t Transform) (*Image, error) {
+func decodeSquare(data []byte, l Limits, t Transform, w *workspace) (*Image, error) {
 	if t.Pictures.JPEG != JPEGReference {
-		im, err := guard(func() (*Image, error) { return squareOfJPEG(data, l, t) })
+		im, err := guard(func() (*Image, error) { return squareOfJPEG(data, l, t, w) })
 		if err == nil {
 			return im, nil
 		}
@@ -178,7 +212,7 @@ func decodeSquare(data []byte, l Limits, t Transform) (*Image, error) {
 var errNotFast = errors.New("for the reference path")
 
 // squareOfJPEG makes the square from the planes of a JPEG picture.
-func squareOfJPEG(data []byte, l Limits, t Transform) (*Image, error) {
+func squareOfJPEG(data []byte, l Limits, t Transform, w *workspace) (*Image, error) {
 	if int64(len(data)) > l.Bytes || len(data) < 3 || string(data[:3]) != "\xff\xd8\xff" {
 		return nil, errNotFast
 	}
@@ -217,7 +251,7 @@ func squareOfJPEG(data []byte, l Limits, t Transform) (*Image, error) {
 		pool.Put(d)
 		return nil, err
 	}
-	im := &Image{Width: t.Size, Height: t.Size, Pix: make([]byte, 3*t.Size*t.Size)}
+	im := w.blank(t.Size)
 	kernel.ResizeYCbCr(im.Pix, t.Size, planes, left/shrink, top/shrink, side/shrink, kernel.Lanczos)
 	const keep = 20_000_000 // pixels; a decoder keeps the memory of its largest picture
 	if h.Width*h.Height <= keep {
@@ -236,18 +270,23 @@ var (
 	}}
 )
 
-// Tensors reads pictures from files, at most workers at a time, and returns what t
-// makes of them without augmentation: (len(files), 3, Size, Size) float32. The first
-// file that cannot be read ends it with an error.
-func Tensors(ctx context.Context, files []string, workers int, t Transform) ([]float32, error) {
+// Tensors reads pictures from files, at most workers at a time, and writes what t
+// makes of them without augmentation to dst (len(files), 3, Size, Size) float32. The
+// first file that cannot be read ends it with an error.
+//
+// Tensors panics if dst has another length.
+func Tensors(ctx context.Context, dst []float32, files []string, workers int, t Transform) error {
 	if err := t.Validate(); err != nil {
-		return nil, err
+		return err
 	}
-	out := make([]float32, len(files)*t.Len())
+	if len(dst) != len(files)*t.Len() {
+		panic(fmt.Sprintf("dataloader: Tensors: dst of %d values, want %d·3·%d·%d", len(dst), len(files), t.Size, t.Size))
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(max(workers, 1), len(files)) {
 		group.Go(func() error {
+			var w workspace
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(files) {
@@ -256,16 +295,13 @@ func Tensors(ctx context.Context, files []string, workers int, t Transform) ([]f
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				im, err := SquareFile(files[i], DefaultLimits, t)
+				im, err := squareFile(files[i], DefaultLimits, t, &w)
 				if err != nil {
 					return err
 				}
-				t.Apply(out[i*t.Len():(i+1)*t.Len()], im, nil)
+				t.Apply(dst[i*t.Len():(i+1)*t.Len()], im, nil)
 			}
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return group.Wait()
 }

@@ -387,8 +387,8 @@ func TestTensors(t *testing.T) {
 		files = append(files, ds.Item(i).Path)
 	}
 	for _, workers := range []int{1, 2} {
-		got, err := Tensors(context.Background(), files, workers, tr)
-		if err != nil {
+		got := make([]float32, len(files)*tr.Len())
+		if err := Tensors(context.Background(), got, files, workers, tr); err != nil {
 			t.Fatal(err)
 		}
 		for k, file := range files {
@@ -403,7 +403,7 @@ func TestTensors(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Tensors(context.Background(), []string{files[0], ds.Item(3).Path}, 2, tr); err == nil || !strings.Contains(err.Error(), "p3.jpg") {
+	if err := Tensors(context.Background(), make([]float32, 2*tr.Len()), []string{files[0], ds.Item(3).Path}, 2, tr); err == nil || !strings.Contains(err.Error(), "p3.jpg") {
 		t.Errorf("a broken picture: %v", err)
 	}
 }
@@ -439,6 +439,7 @@ func BenchmarkTensors(b *testing.B) {
 		b.Fatalf("%s: %d pictures, %v", dir, len(files), err)
 	}
 	tr := Transform{Size: 224, Normalize: Normalize{Mean: [3]float64{0.5, 0.5, 0.5}, Std: [3]float64{0.25, 0.25, 0.25}}}
+	dst := make([]float32, len(files)*tr.Len())
 	for _, name := range []string{JPEGGo, JPEGTurbo, JPEGReference} {
 		p, err := ChoosePictures(name)
 		if err != nil {
@@ -448,7 +449,7 @@ func BenchmarkTensors(b *testing.B) {
 		tr.Pictures = p
 		b.Run("jpeg="+name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := Tensors(context.Background(), files, 1, tr); err != nil {
+				if err := Tensors(context.Background(), dst, files, 1, tr); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -246,13 +246,13 @@ func (s square) write(dst []float32, flip bool, turns int, table *[3][256]float3
 	}
 	plane := s.side * s.side
 	red, green, blue := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
-	i := 0
 	for y := range s.side {
 		p := start + y*dy
-		for range s.side {
+		r, g, b := red[y*s.side:][:s.side], green[y*s.side:][:s.side], blue[y*s.side:][:s.side]
+		g, b = g[:len(r)], b[:len(r)]
+		for x := range r {
 			px := s.pix[p : p+3 : p+3]
-			red[i], green[i], blue[i] = table[0][px[0]], table[1][px[1]], table[2][px[2]]
-			i++
+			r[x], g[x], b[x] = table[0][px[0]], table[1][px[1]], table[2][px[2]]
 			p += dx
 		}
 	}
