@@ -16,6 +16,10 @@ import (
 const (
 	scoreRows = 128 // rows of a block of scores; kernel.scanRows
 	panel     = 48  // queries of a panel; kernel.panel8
+
+	// ahead is how far from the codes in use memory is asked for, in bytes: the processor does not look over page borders
+	// by itself, nor past the instructions that it holds.
+	ahead = 4096
 )
 
 // dpbusd adds the products of four unsigned bytes of u with four signed ones of s to
@@ -93,8 +97,10 @@ func dots(name string, queries int, avx512 bool) {
 			VMOVDQU64(at(q, next, next3, j), qs[j])
 		}
 		for i := range 4 {
-			row := ZMM()
-			VMOVDQU64(at(p, stride, stride3, i), row)
+			row, m := ZMM(), at(p, stride, stride3, i)
+			VMOVDQU64(m, row)
+			m.Disp = ahead
+			PREFETCHT0(m)
 			for j := range qs {
 				dpbusd(qs[j], row, acc[j][i])
 			}
@@ -172,7 +178,8 @@ func tiles(name string, nv int) {
 			VMOVDQU32(Mem{Base: offsets, Disp: 64 * j}, acc[i][j])
 		}
 	}
-	b, n := GP64(), GP64()
+	b, n, next := GP64(), GP64(), GP64()
+	MOVQ(codes, next)
 	MOVQ(packed, b)
 	MOVQ(quads, n)
 	base := [3]reg.GPVirtual{GP64(), GP64(), GP64()} // rows 0, 3 and 6
@@ -199,6 +206,10 @@ func tiles(name string, nv int) {
 			}
 		}
 	}
+	for line := 0; line < mr*4*unroll; line += 64 {
+		PREFETCHT0(Mem{Base: next, Disp: ahead + line})
+	}
+	ADDQ(U32(mr*4*unroll), next)
 	ADDQ(U32(4*panel*unroll), b)
 	for _, r := range base {
 		ADDQ(Imm(4*unroll), r)
