@@ -121,7 +121,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 			return fmt.Errorf("training: %s holds a run already (%s): choose another folder, or resume it", controlFolder, dir)
 		}
 	}
-	summary, err := training.Run(ctx, config, run, data, show.observer("train"))
+	summary, err := training.Run(ctx, config, run, data, bounded(show.observer("train")))
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		if run.Resume == training.ResumeMust { // the run is there; its control may not have begun
 			run.Resume = training.ResumeAuto
 		}
-		twinSummary, err := training.Run(ctx, twin, run, data, show.observer(training.LiteralTwin))
+		twinSummary, err := training.Run(ctx, twin, run, data, bounded(show.observer(training.LiteralTwin)))
 		if err != nil {
 			return err
 		}
