@@ -9,23 +9,6 @@ import (
 	"time"
 )
 
-// peakNow measures the multiply-adds per second that a core has to offer in the
-// given tier, in GFLOP/s.
-func peakNow(tier Tier) float64 {
-	run, flops := peakRounds(tier)
-	if run == nil {
-		return math.NaN()
-	}
-	const rounds = 20000
-	best := 0.0
-	for range 12 {
-		start := time.Now()
-		run(rounds)
-		best = max(best, rounds*flops/time.Since(start).Seconds()/1e9)
-	}
-	return best
-}
-
 // benchFlops reports the speed of f, which does the given number of floating-point
 // operations on one thread, and its share of the core's peak. The share compares the
 // fastest call with the fastest peak of the same run, because other processes may
@@ -40,7 +23,7 @@ func benchFlops(b *testing.B, flops float64, f func()) {
 	}
 	speed := flops / best / 1e9
 	b.ReportMetric(speed, "GFLOP/s")
-	if peak := peakNow(Active()); !math.IsNaN(peak) {
+	if peak := PeakFLOPS(nil, 20*time.Millisecond) / 1e9; !math.IsNaN(peak) {
 		b.ReportMetric(100*speed/peak, "%peak")
 	}
 }

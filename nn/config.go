@@ -357,6 +357,7 @@ var presets = []struct {
 	{"vit-s/16", func() Config { return vit(224, 16, 384, 12, 6, words(384, 6, 6)) }},
 	// B and L: arXiv:2010.11929, table 1, with text towers as wide and deep as
 	// those of CLIP B and L (arXiv:2103.00020, table 20).
+	{"vit-b/32", func() Config { return vit(224, 32, 768, 12, 12, words(512, 12, 8)) }},
 	{"vit-b/16", func() Config { return vit(224, 16, 768, 12, 12, words(512, 12, 8)) }},
 	{"vit-l/16", func() Config { return vit(224, 16, 1024, 24, 16, words(768, 12, 12)) }},
 }

@@ -51,5 +51,5 @@ func ExamplePreset() {
 	fmt.Println(err)
 	// Output:
 	// 12 768 12 197
-	// nn: preset "vit-h": unknown; there are ["scenes" "scenes-small" "scenes-transformer" "vit-ti/8" "vit-ti/16" "vit-s/16" "vit-b/16" "vit-l/16"]
+	// nn: preset "vit-h": unknown; there are ["scenes" "scenes-small" "scenes-transformer" "vit-ti/8" "vit-ti/16" "vit-s/16" "vit-b/32" "vit-b/16" "vit-l/16"]
 }

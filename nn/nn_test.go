@@ -163,8 +163,8 @@ func TestKindText(t *testing.T) {
 func TestPresets(t *testing.T) {
 	// Parameters of the image encoders without heads, from the papers (Ti and S:
 	// arXiv:2012.12877, table 1, 5 M and 22 M; B and L: arXiv:2010.11929, table 1,
-	// 86 M and 307 M; the recipe: 0.32 M with the text head).
-	millions := map[string]float64{"vit-ti/16": 5.5, "vit-s/16": 21.7, "vit-b/16": 85.8, "vit-l/16": 303.3, "scenes": .31}
+	// 86 M and 307 M; B/32 has larger patches and fewer positions; the recipe: 0.32 M with the text head).
+	millions := map[string]float64{"vit-ti/16": 5.5, "vit-s/16": 21.7, "vit-b/32": 87.5, "vit-b/16": 85.8, "vit-l/16": 303.3, "scenes": .31}
 	for _, name := range Presets() {
 		t.Run(name, func(t *testing.T) {
 			c, err := Preset(name)

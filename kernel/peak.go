@@ -1,0 +1,34 @@
+package kernel
+
+import (
+	"math"
+	"time"
+)
+
+// PeakFLOPS measures for about d, at least once, how many floating-point operations
+// a second the threads of p do together in multiply-adds on registers: what the
+// matrix products of the active tier could reach at most. A multiply-add is two
+// operations. It returns the best of many short measurements, because other
+// processes may share the machine, and NaN for the generic tier, which has no such
+// loop.
+func PeakFLOPS(p *Pool, d time.Duration) float64 {
+	run, flops := peakRounds(Active())
+	if run == nil {
+		return math.NaN()
+	}
+	// An item takes some 100 µs; with 32 for each thread, a thread that begins late
+	// costs little.
+	const rounds = 20000
+	items := 32 * p.Threads()
+	loop := func(int) { run(rounds) }
+	best := 0.0
+	for begin := time.Now(); ; {
+		start := time.Now()
+		p.Run(items, loop)
+		end := time.Now()
+		best = max(best, float64(items)*rounds*flops/end.Sub(start).Seconds())
+		if end.Sub(begin) >= d {
+			return best
+		}
+	}
+}
