@@ -15,7 +15,7 @@ import (
 // layers lists the packages from the top down. A package imports only packages
 // printed below it; ARCHITECTURE.md explains each.
 var layers = []string{
-	"cmd/train", "cmd/eval", "cmd/data",
+	"cmd/train", "cmd/eval", "cmd/data", "cmd/bench",
 	"report",
 	"training",
 	"retrieval",
@@ -31,6 +31,7 @@ var layers = []string{
 	"scenes",
 	"tokenizer",
 	"metrics",
+	"bench",
 }
 
 // TestLayers reads the import lines of every Go file. It parses them itself:

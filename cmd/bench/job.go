@@ -1,0 +1,89 @@
+package main
+
+import (
+	"relsim/nn"
+	"relsim/optim"
+)
+
+// job is one side of a piece of work, as a process of its own is told about it:
+// this program again, or bench/peer.py. Both read the same JSON.
+type job struct {
+	Kind    string `json:"kind"`
+	Threads int    `json:"threads"`
+
+	// Of models.
+	Config *nn.Config `json:"config,omitempty"`
+	Batch  int        `json:"batch,omitempty"`
+	Vocab  int        `json:"vocab,omitempty"`  // words known
+	Words  int        `json:"words,omitempty"`  // of a caption
+	Labels int        `json:"labels,omitempty"` // different relations
+	Rate   float64    `json:"rate,omitempty"`   // learning rate
+	Decay  float64    `json:"decay,omitempty"`
+	Betas  [2]float64 `json:"betas"`
+	Eps    float64    `json:"eps,omitempty"`
+	Clip   float64    `json:"clip,omitempty"`
+	Steps  int        `json:"steps,omitempty"` // whose losses are compared; they warm up
+
+	// Of pictures.
+	Dir     string     `json:"dir,omitempty"` // folder of JPEG files
+	Workers int        `json:"workers,omitempty"`
+	Size    int        `json:"size,omitempty"` // side of the square wanted
+	Mean    [3]float64 `json:"mean"`
+	Std     [3]float64 `json:"std"`
+	Tensors bool       `json:"tensors,omitempty"` // torchvision's tensors instead of Pillow
+
+	// Of search.
+	N       int `json:"n,omitempty"`
+	Queries int `json:"queries,omitempty"`
+	Dim     int `json:"dim,omitempty"`
+	K       int `json:"k,omitempty"`
+
+	// Group is which kernels.
+	Group string `json:"group,omitempty"`
+}
+
+// modelJob returns the job of training or embedding with a preset.
+func modelJob(kind, preset string, batch int) job {
+	c, err := nn.Preset(preset)
+	if err != nil {
+		panic(err) // the presets are part of the program
+	}
+	o := optim.Default()
+	j := job{
+		Kind: kind, Config: &c, Batch: batch, Vocab: 4096, Words: c.Text.Length, Labels: 24,
+		Rate: 1e-4, Decay: o.WeightDecay, Betas: [2]float64{o.Beta1, o.Beta2}, Eps: o.Eps, Clip: o.ClipNorm, Steps: 2,
+	}
+	if c.Text.Kind == nn.Bag {
+		j.Vocab, j.Words = 353, 8 // those of the demo
+	}
+	return j
+}
+
+// ready is what a side says when it has warmed up.
+type ready struct {
+	Parameters int       `json:"parameters"`
+	Check      []float64 `json:"check"`      // numbers that both sides must agree on
+	Seconds    float64   `json:"seconds"`    // of a repetition, warm; 0: not measured yet
+	Path       string    `json:"path"`       // how it does the work, where there was a choice
+	BaseBytes  float64   `json:"base_bytes"` // resident before the work: interpreter and libraries
+
+	Versions map[string]string `json:"versions,omitempty"` // of a peer's libraries, where the job is "probe"
+}
+
+// sample is what a side says of a number of repetitions.
+type sample struct {
+	Seconds float64 `json:"seconds"` // of all of them
+	CPU     float64 `json:"cpu"`     // seconds of processor, of all threads
+	Peak    float64 `json:"peak"`    // FLOP/s of the threads just before; 0: not measured
+	Mallocs float64 `json:"mallocs"` // allocations of all of them
+	Parts   []part  `json:"parts"`   // of jobs that measure many things
+}
+
+// part is one kernel or limit, measured once.
+type part struct {
+	Name  string  `json:"name"`
+	Pass  string  `json:"pass"`  // column of the table
+	Speed float64 `json:"speed"` // per second: operations or bytes
+	Limit float64 `json:"limit"` // what the machine can do of these; 0: no limit known
+	Unit  string  `json:"unit"`
+}

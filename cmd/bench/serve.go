@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"time"
+
+	"relsim/kernel"
+)
+
+// worker is a piece of work, set up and warm.
+type worker interface {
+	// once does it once.
+	once() error
+	// ready describes it.
+	ready() ready
+	close()
+}
+
+// parted is a worker that measures many things in one go.
+type parted interface {
+	parts() []part
+}
+
+// peaked is a worker whose speed is compared with the multiply-add peak of its pool.
+type peaked interface {
+	threads() *kernel.Pool
+}
+
+// workers makes the worker of each kind of job.
+var workers = map[string]func(ctx context.Context, j job) (worker, error){
+	"limits":  newLimits,
+	"kernels": newKernels,
+	"step":    newStep,
+	"encoder": newEncoderStep,
+	"stock":   newStock,
+	"embed":   newEmbed,
+	"jpeg":    newJPEG,
+	"search":  newSearch,
+	"loader":  newLoader,
+	"photos":  newPhotos,
+}
+
+// serve is the hidden command "bench serve JOB": it sets the work up, prints
+// what it is as a line of JSON, and answers each line "run N" with a [sample]. It
+// ends with its input.
+func serve(ctx context.Context, text string, in io.Reader, out io.Writer) error {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	make, ok := workers[j.Kind]
+	if !ok {
+		return fmt.Errorf("serve: unknown kind %q", j.Kind)
+	}
+	runtime.GOMAXPROCS(j.Threads)
+	base := residentBytes()
+	w, err := make(ctx, j)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	encoder := json.NewEncoder(out)
+	r := w.ready()
+	r.BaseBytes = base
+	if err := encoder.Encode(r); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var n int
+		if _, err := fmt.Sscanf(lines.Text(), "run %d", &n); err != nil || n < 1 {
+			return fmt.Errorf("serve: command %q", lines.Text())
+		}
+		s, err := repeat(w, n)
+		if err != nil {
+			return err
+		}
+		if err := encoder.Encode(s); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// repeat does the work n times.
+func repeat(w worker, n int) (sample, error) {
+	var s sample
+	if p, ok := w.(peaked); ok {
+		if s.Peak = kernel.PeakFLOPS(p.threads(), 40*time.Millisecond); math.IsNaN(s.Peak) {
+			s.Peak = 0
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	used, begin := cpuSeconds(), time.Now()
+	for range n {
+		if err := w.once(); err != nil {
+			return s, err
+		}
+	}
+	s.Seconds, s.CPU = time.Since(begin).Seconds(), cpuSeconds()-used
+	runtime.ReadMemStats(&after)
+	s.Mallocs = float64(after.Mallocs - before.Mallocs)
+	if p, ok := w.(parted); ok {
+		s.Parts = p.parts()
+	}
+	return s, nil
+}

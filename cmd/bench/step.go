@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"relsim/graph"
+	"relsim/kernel"
+	"relsim/loss"
+	"relsim/nn"
+	"relsim/optim"
+)
+
+// step is a whole training step of a two-tower model on a batch in memory:
+// forward, loss, backward, clipping, AdamW.
+type step struct {
+	pool      *kernel.Pool
+	model     *nn.Model
+	vision    *graph.Program
+	text      *graph.Program // nil: the captions are fixed vectors
+	loss      *loss.Loss
+	optimizer *optim.AdamW // nil: the weights stay
+	rate      float64
+	images    []float32 // embeddings of the batch, (B, E)
+	texts     []float32
+	labels    []int
+	check     []float64
+	last      float64 // seconds of the last step of these
+}
+
+func newStep(_ context.Context, j job) (worker, error) { return openStep(j, true) }
+
+// newEncoderStep is the step of the image encoder alone, without optimiser: what
+// the peer of stock Gorgonia ops does.
+func newEncoderStep(_ context.Context, j job) (worker, error) { return openStep(j, false) }
+
+func openStep(j job, whole bool) (_ worker, err error) {
+	s := &step{rate: j.Rate, pool: kernel.NewPool(j.Threads), labels: numbers[int]("labels", j.Batch, j.Labels)}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.model, err = nn.New(*j.Config, j.Vocab, source()); err != nil {
+		return nil, err
+	}
+	fillParams(s.model.Params)
+	backend := graph.NewCPU(s.pool)
+
+	b := graph.NewBuilder()
+	images, emb := s.model.Vision(b, j.Batch)
+	if s.vision, err = compile(b, backend, emb, s.model); err != nil {
+		return nil, err
+	}
+	if err := s.vision.SetFloats(images, pictures(j)); err != nil {
+		return nil, err
+	}
+	n := j.Batch * j.Config.EmbedDim
+	s.images, s.texts = make([]float32, n), make([]float32, n)
+	config := loss.Config{Kind: loss.Symmetric, Positives: loss.SameRelation, Temperature: j.Config.Temperature}
+	if whole {
+		b := graph.NewBuilder()
+		in, emb := s.model.Text(b, j.Batch)
+		if s.text, err = compile(b, backend, emb, s.model); err != nil {
+			return nil, err
+		}
+		ids, weights := captions(j, s.model)
+		if err := s.text.SetIDs(in.IDs, ids); err != nil {
+			return nil, err
+		}
+		if err := s.text.SetFloats(in.Weights, weights); err != nil {
+			return nil, err
+		}
+		if s.optimizer, err = optim.NewAdamW(s.model.Params, j.optimizer(), s.pool); err != nil {
+			return nil, err
+		}
+	} else {
+		s.texts = fixedTexts(j)
+		config = loss.Config{Kind: loss.InfoNCE, Positives: loss.Diagonal, Temperature: j.Config.Temperature}
+	}
+	if s.loss, err = loss.ForModel(s.model, config, j.Batch, backend); err != nil {
+		return nil, err
+	}
+	for range j.Steps {
+		begin := time.Now()
+		value, err := s.run()
+		if err != nil {
+			return nil, err
+		}
+		s.check, s.last = append(s.check, value), time.Since(begin).Seconds()
+	}
+	return s, nil
+}
+
+// compile makes the training program of one tower.
+func compile(b *graph.Builder, backend graph.Backend, emb *graph.Node, m *nn.Model) (*graph.Program, error) {
+	if err := b.Err(); err != nil {
+		return nil, err
+	}
+	p, err := graph.Compile(b, graph.Config{Backend: backend, Embedding: emb, Wrt: b.Params(), Training: true})
+	if err != nil {
+		return nil, err
+	}
+	return p, m.Bind(p)
+}
+
+// pictures returns the batch of a job, (B, 3, S, S), of variance one.
+func pictures(j job) []float32 {
+	side := j.Config.Vision.ImageSize
+	x := make([]float32, j.Batch*3*side*side)
+	fill(x, "images", math.Sqrt(3), 0)
+	return x
+}
+
+// captions returns the inputs of the text encoder.
+func captions(j job, m *nn.Model) (ids []int32, weights []float32) {
+	all := numbers[int32]("ids", j.Batch*j.Words, j.Vocab)
+	rows := make([][]int32, j.Batch)
+	for i := range rows {
+		rows[i] = all[i*j.Words:][:j.Words]
+	}
+	n := j.Batch * j.Config.Text.Length
+	ids, weights = make([]int32, n), make([]float32, n)
+	m.FillText(ids, weights, rows, nil, 0)
+	return ids, weights
+}
+
+// fixedTexts returns vectors (B, E) of length one.
+func fixedTexts(j job) []float32 {
+	x := make([]float32, j.Batch*j.Config.EmbedDim)
+	fill(x, "texts", 1, 0)
+	kernel.L2Normalize(nil, x, x, j.Batch, j.Config.EmbedDim, 1e-12)
+	return x
+}
+
+func (j job) optimizer() optim.Config {
+	c := optim.Default()
+	c.Beta1, c.Beta2, c.Eps, c.WeightDecay, c.ClipNorm = j.Betas[0], j.Betas[1], j.Eps, j.Decay, j.Clip
+	return c
+}
+
+// run takes a step and returns the loss.
+func (s *step) run() (float64, error) {
+	none := func(int) error { return nil } // the inputs are bound once
+	if err := s.vision.ForwardEach(1, none, s.images); err != nil {
+		return 0, err
+	}
+	if s.text != nil {
+		if err := s.text.ForwardEach(1, none, s.texts); err != nil {
+			return 0, err
+		}
+	}
+	value, _, err := s.loss.Run(s.images, s.texts, s.labels, nil)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.vision.BackwardEach(1, none, s.loss.GradImg); err != nil {
+		return 0, err
+	}
+	if s.text != nil {
+		if err := s.text.BackwardEach(1, none, s.loss.GradTxt); err != nil {
+			return 0, err
+		}
+	}
+	if s.optimizer != nil {
+		if _, err := s.optimizer.Step(s.rate); err != nil {
+			return 0, err
+		}
+	}
+	if math.IsNaN(value) {
+		return 0, fmt.Errorf("the loss is %v", value)
+	}
+	return value, nil
+}
+
+func (s *step) once() error {
+	_, err := s.run()
+	return err
+}
+
+func (s *step) threads() *kernel.Pool { return s.pool }
+
+func (s *step) ready() ready {
+	r := ready{Check: s.check, Seconds: s.last, Path: kernel.Active().String()}
+	for _, p := range s.model.Params.All() {
+		if s.text != nil || strings.HasPrefix(p.Name, "vision.") {
+			r.Parameters += p.Size()
+		}
+	}
+	return r
+}
+
+func (s *step) close() {
+	if s.loss != nil {
+		s.loss.Close()
+	}
+	for _, p := range []*graph.Program{s.vision, s.text} {
+		if p != nil {
+			p.Close()
+		}
+	}
+	s.pool.Close()
+}

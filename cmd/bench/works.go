@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// work is one thing to measure.
+type work struct {
+	name     string
+	about    string
+	bar      string // what it is held to
+	explicit bool   // too long for a run of everything: only where its name is given
+	pair     *pair  // ours beside a peer, or
+	parts    []job  // jobs that measure many things each
+}
+
+// pair is work that a peer does, too.
+type pair struct {
+	job
+	stock    bool    // the peer is stock Gorgonia in this program, not Python
+	pictures bool    // needs the photographs
+	scaling  bool    // ours is measured on one thread as well
+	flops    float64 // of one repetition
+	unit     string  // what a repetition is, or
+	units    int     // the number of unit in a repetition
+	// same compares what both sides say of their results.
+	same func(ours, theirs []float64) error
+}
+
+// works lists everything, in the order of the report.
+func works(threads int) []work {
+	stepWork := func(name, preset string, batch int, bar string) work {
+		j := modelJob("step", preset, batch)
+		j.Threads = threads
+		about := fmt.Sprintf("training step, %s, batch %d", preset, batch)
+		return work{name: name, about: about, bar: bar, pair: &pair{
+			job: j, scaling: true, flops: stepFLOPs(*j.Config, batch), unit: "pictures", units: batch, same: sameLosses,
+		}}
+	}
+	gorgonia := stockJob("encoder")
+	gorgonia.Threads = threads
+	embedJob := modelJob("embed", "vit-b/32", 32)
+	embedJob.Threads, embedJob.Workers, embedJob.Mean, embedJob.Std = threads, threads, imageNetMean, imageNetStd
+	list := []work{
+		{name: "limits", about: "multiply-adds and memory, one thread and all", parts: limitJobs(threads)},
+	}
+	names := make([]string, 0, len(groups))
+	for name := range groups {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		list = append(list, work{name: "kernel/" + name, about: "kernels as a share of what binds them", parts: []job{{Kind: "kernels", Group: name, Threads: threads}}})
+	}
+	return append(list,
+		stepWork("step/vit-ti8", "vit-ti/8", 256, "1.5"),
+		stepWork("step/vit-s16", "vit-s/16", 16, "1.4"),
+		stepWork("step/vit-b16", "vit-b/16", 8, "1.2"),
+		stepWork("step/demo", "scenes", 64, ""),
+		work{name: "step/gorgonia", about: "forward, InfoNCE, backward of ViT-Ti/8 with four layers, batch 32", bar: "8", pair: &pair{
+			job: gorgonia, stock: true, unit: "pictures", units: gorgonia.Batch, same: sameLosses,
+		}},
+		work{name: "embed/vit-b32", about: "embedding JPEG files 640 × 480, ViT-B/32, 224 px", bar: "1.5", pair: &pair{
+			job: embedJob, pictures: true, unit: "pictures", units: photographs, same: sameDirection,
+		}},
+		work{name: "jpeg/go", about: "JPEG 640 × 480 → 224 × 224 floats, one thread", bar: "1.5", pair: &pair{
+			job: job{Kind: "jpeg", Threads: 1, Size: 224}, pictures: true, unit: "pictures", units: photographs, same: sameColours,
+		}},
+		work{name: "search/exact-28k", about: "top 10 of 28,000 × 384, 1,000 queries", bar: "2", pair: &pair{
+			job: job{Kind: "search", Threads: threads, N: 28000, Queries: 1000, Dim: 384, K: 10}, unit: "queries", units: 1000, same: sameNeighbours,
+		}},
+		work{name: "loader", about: "pictures a second from a Loader", parts: []job{{Kind: "loader", Threads: threads}}},
+	)
+}
+
+// limitJobs measures on one thread and on all.
+func limitJobs(threads int) []job {
+	jobs := []job{{Kind: "limits", Threads: 1}}
+	if threads > 1 {
+		jobs = append(jobs, job{Kind: "limits", Threads: threads})
+	}
+	return jobs
+}
+
+// sameLosses holds the losses of the first steps against each other: with the same weights and inputs they differ by
+// rounding, and the second ones by what that makes of the step between, so that they tell of gradients, clipping and
+// optimiser, too.
+func sameLosses(ours, theirs []float64) error {
+	for i := range ours {
+		if !(math.Abs(ours[i]-theirs[i]) <= 1e-3*math.Abs(ours[i])) {
+			return fmt.Errorf("losses %.5g and %.5g", ours, theirs)
+		}
+	}
+	return nil
+}
+
+// sameDirection holds two embeddings against each other: decoders of JPEG differ
+// in the last bit of a pixel.
+func sameDirection(ours, theirs []float64) error {
+	var dot, a, b float64
+	for i := range ours {
+		dot += ours[i] * theirs[i]
+		a += ours[i] * ours[i]
+		b += theirs[i] * theirs[i]
+	}
+	if cosine := dot / math.Sqrt(a*b); !(cosine >= .99) {
+		return fmt.Errorf("embeddings of the first picture with a cosine of %.4f", cosine)
+	}
+	return nil
+}
+
+// sameColours holds mean colours against each other, in 0 to 1.
+func sameColours(ours, theirs []float64) error {
+	for i := range ours {
+		if !(math.Abs(ours[i]-theirs[i]) <= .01) {
+			return fmt.Errorf("mean colours %.4f and %.4f", ours, theirs)
+		}
+	}
+	return nil
+}
+
+// sameNeighbours holds the neighbours of a query against each other: rounding may
+// exchange two that are as near.
+func sameNeighbours(ours, theirs []float64) error {
+	found := 0
+	for _, n := range ours {
+		if slices.Contains(theirs, n) {
+			found++
+		}
+	}
+	if found < len(ours)-1 {
+		return fmt.Errorf("neighbours %v and %v", ours, theirs)
+	}
+	return nil
+}
