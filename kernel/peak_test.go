@@ -11,14 +11,17 @@ func TestPeakFLOPS(t *testing.T) {
 	pool := NewPool(2)
 	defer pool.Close()
 	eachTier(t, func(t *testing.T) {
-		run, _ := peakRounds(Active())
-		for _, p := range []*Pool{nil, pool} {
+		for _, p := range []*Pool{nil, pool, pool.With(BF16)} {
+			run, _ := peakRounds(Active())
+			if p.Precision() == BF16 {
+				run, _ = peakBF16(Active())
+			}
 			got := PeakFLOPS(p, 0)
 			if run == nil && !math.IsNaN(got) {
-				t.Errorf("%d threads: %v FLOP/s without a loop, want NaN", p.Threads(), got)
+				t.Errorf("%d threads, %v: %v FLOP/s without a loop, want NaN", p.Threads(), p.Precision(), got)
 			}
 			if run != nil && !(got > 1e6 && got < 1e15) {
-				t.Errorf("%d threads: %v FLOP/s", p.Threads(), got)
+				t.Errorf("%d threads, %v: %v FLOP/s", p.Threads(), p.Precision(), got)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -37,6 +38,9 @@ func newEmbed(ctx context.Context, j job) (_ worker, err error) {
 	e := &embed{
 		pool: kernel.NewPool(j.Threads), workers: j.Workers, size: j.Batch,
 		transform: dataloader.Transform{Size: j.Config.Vision.ImageSize, Normalize: dataloader.Normalize{Mean: j.Mean, Std: j.Std}},
+	}
+	if e.transform.Pictures, err = dataloader.ChoosePictures(dataloader.JPEGAuto); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -89,7 +93,7 @@ func (e *embed) load(dst []float32, low, high int) error {
 
 // decode reads item i of ds into dst, as the input of a network.
 func decode(dst []float32, ds dataloader.Dataset, i int, t dataloader.Transform) error {
-	im, err := ds.Image(context.Background(), i)
+	im, err := t.Image(context.Background(), ds, i)
 	if err != nil {
 		return err
 	}
@@ -139,10 +143,18 @@ type decoder struct {
 	transform dataloader.Transform
 	out       []float32
 	check     []float64
+	path      string
 }
 
 func newJPEG(_ context.Context, j job) (worker, error) {
-	d := &decoder{transform: dataloader.Transform{Size: j.Size, Normalize: dataloader.Normalize{Std: [3]float64{1, 1, 1}}}}
+	pictures, err := dataloader.ChoosePictures(cmp.Or(j.JPEG, dataloader.JPEGGo))
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{
+		transform: dataloader.Transform{Size: j.Size, Normalize: dataloader.Normalize{Std: [3]float64{1, 1, 1}}, Pictures: pictures},
+		path:      cmp.Or(j.JPEG, dataloader.JPEGGo) + ", Lanczos",
+	}
 	entries, err := os.ReadDir(j.Dir)
 	if err != nil {
 		return nil, err
@@ -164,7 +176,7 @@ func newJPEG(_ context.Context, j job) (worker, error) {
 }
 
 func (d *decoder) load(name string) error {
-	im, err := dataloader.DecodeFile(name, dataloader.DefaultLimits)
+	im, err := dataloader.SquareFile(name, dataloader.DefaultLimits, d.transform)
 	if err != nil {
 		return err
 	}
@@ -181,5 +193,5 @@ func (d *decoder) once() error {
 	return nil
 }
 
-func (d *decoder) ready() ready { return ready{Path: "pure Go, Lanczos", Check: d.check} }
+func (d *decoder) ready() ready { return ready{Path: d.path, Check: d.check} }
 func (d *decoder) close()       {}

@@ -23,6 +23,10 @@ type job struct {
 	Eps    float64    `json:"eps,omitempty"`
 	Clip   float64    `json:"clip,omitempty"`
 	Steps  int        `json:"steps,omitempty"` // whose losses are compared; they warm up
+	BF16   bool       `json:"bf16,omitempty"`  // products in bfloat16
+
+	// Checkpoint computes the blocks' values again in the backward pass.
+	Checkpoint bool `json:"checkpoint,omitempty"`
 
 	// Of pictures.
 	Dir     string     `json:"dir,omitempty"` // folder of JPEG files
@@ -30,6 +34,7 @@ type job struct {
 	Size    int        `json:"size,omitempty"` // side of the square wanted
 	Mean    [3]float64 `json:"mean"`
 	Std     [3]float64 `json:"std"`
+	JPEG    string     `json:"jpeg,omitempty"`    // our decoder; "": the one in Go
 	Tensors bool       `json:"tensors,omitempty"` // torchvision's tensors instead of Pillow
 
 	// Of search.

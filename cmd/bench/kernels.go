@@ -105,14 +105,10 @@ func random(n int) []float32 {
 	return x
 }
 
-// linearGroup is the four layers of a transformer's block: width to three times
-// that, width to width, and to and from the MLP.
+// linearGroup is the four layers of a transformer's block, in three passes.
 func linearGroup(rows, width, mlp int) func(k *kernels) error {
 	return func(k *kernels) error {
-		for _, l := range []struct {
-			name    string
-			in, out int
-		}{{"qkv", width, 3 * width}, {"proj", width, width}, {"fc1", width, mlp}, {"fc2", mlp, width}} {
+		for _, l := range blockShapes(width, mlp) {
 			x, w, y, bias := random(rows*l.in), random(l.in*l.out), random(rows*l.out), random(l.out)
 			dx, dw, dbias := make([]float32, len(x)), make([]float32, len(w)), make([]float32, l.out)
 			flops := 2 * float64(rows) * float64(l.in) * float64(l.out)
@@ -123,6 +119,18 @@ func linearGroup(rows, width, mlp int) func(k *kernels) error {
 		}
 		return nil
 	}
+}
+
+// blockShape is a linear layer of a transformer's block.
+type blockShape struct {
+	name    string
+	in, out int
+}
+
+// blockShapes are the layers of a block: width to three times that, width to
+// width, and to and from the MLP.
+func blockShapes(width, mlp int) []blockShape {
+	return []blockShape{{"qkv", width, 3 * width}, {"proj", width, width}, {"fc1", width, mlp}, {"fc2", mlp, width}}
 }
 
 // The columns of the tables of kernels.

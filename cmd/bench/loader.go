@@ -31,6 +31,10 @@ func newLoader(ctx context.Context, j job) (worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	pictures, err := dataloader.ChoosePictures(dataloader.JPEGAuto)
+	if err != nil {
+		return nil, err
+	}
 	files, err := dataloader.OpenJSONL(filepath.Join(j.Dir, rowsFile), j.Dir)
 	if err != nil {
 		return nil, err
@@ -43,7 +47,7 @@ func newLoader(ctx context.Context, j job) (worker, error) {
 		}{{"64 × 64 from memory, augmented", memory, 64, 64}, {"JPEG files 640 × 480 → 224, augmented", files, 224, 16}} {
 			loader, err := dataloader.New(k.ds, dataloader.Config{
 				Batch: k.batch, Workers: workers, Seed: 1,
-				Transform: dataloader.Transform{Size: k.size, Flip: true, Turn: true},
+				Transform: dataloader.Transform{Size: k.size, Flip: true, Turn: true, Pictures: pictures},
 			})
 			if err != nil {
 				return nil, err

@@ -108,7 +108,7 @@ func (m *measurer) theirs(ctx context.Context, label string, j job) (*child, err
 		"OMP_WAIT_POLICY=passive", "OMP_NUM_THREADS=" + threads, "OPENBLAS_NUM_THREADS=" + threads, "MKL_NUM_THREADS=" + threads,
 		"PYTHONDONTWRITEBYTECODE=1",
 	}
-	if kernel.Active() == kernel.AVX512 {
+	if kernel.Active() >= kernel.AVX512 {
 		env = append(env, "ATEN_CPU_CAPABILITY=avx512") // PyTorch takes AVX2 by itself
 	}
 	return start(ctx, label, env, m.python, m.script, j.text())
@@ -261,18 +261,16 @@ func (m *measurer) pair(ctx context.Context, name string, p pair, r *result) err
 	if ours, err = add(m.ours(ctx, name, p.job)); err != nil {
 		return err
 	}
-	peerJob := p.job
 	switch {
-	case p.stock:
-		peerJob.Kind = "stock"
-		r.PeerName = "Gorgonia"
-		theirs, err = add(m.ours(ctx, name+": stock Gorgonia", peerJob))
-	case m.python != "":
+	case p.rival != nil:
+		r.PeerName = p.rivalName
+		theirs, err = add(m.ours(ctx, name+": "+p.rivalName, *p.rival))
+	case m.python != "" && !p.alone:
 		r.PeerName = "PyTorch"
 		if p.Kind == "search" {
 			r.PeerName = "NumPy"
 		}
-		theirs, err = add(m.theirs(ctx, name+": peer", peerJob))
+		theirs, err = add(m.theirs(ctx, name+": peer", p.job))
 	}
 	if err != nil {
 		return err

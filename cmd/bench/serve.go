@@ -39,6 +39,7 @@ var workers = map[string]func(ctx context.Context, j job) (worker, error){
 	"step":    newStep,
 	"encoder": newEncoderStep,
 	"stock":   newStock,
+	"linear":  newLinear,
 	"embed":   newEmbed,
 	"jpeg":    newJPEG,
 	"search":  newSearch,

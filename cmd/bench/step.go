@@ -18,6 +18,7 @@ import (
 // forward, loss, backward, clipping, AdamW.
 type step struct {
 	pool      *kernel.Pool
+	towers    *kernel.Pool // the same, in the precision of the towers
 	model     *nn.Model
 	vision    *graph.Program
 	text      *graph.Program // nil: the captions are fixed vectors
@@ -48,11 +49,14 @@ func openStep(j job, whole bool) (_ worker, err error) {
 		return nil, err
 	}
 	fillParams(s.model.Params)
-	backend := graph.NewCPU(s.pool)
+	if s.towers, err = j.pool(s.pool); err != nil {
+		return nil, err
+	}
+	backend, towers := graph.NewCPU(s.pool), graph.NewCPU(s.towers)
 
 	b := graph.NewBuilder()
 	images, emb := s.model.Vision(b, j.Batch)
-	if s.vision, err = compile(b, backend, emb, s.model); err != nil {
+	if s.vision, err = compile(b, towers, emb, s.model, j); err != nil {
 		return nil, err
 	}
 	if err := s.vision.SetFloats(images, pictures(j)); err != nil {
@@ -64,7 +68,7 @@ func openStep(j job, whole bool) (_ worker, err error) {
 	if whole {
 		b := graph.NewBuilder()
 		in, emb := s.model.Text(b, j.Batch)
-		if s.text, err = compile(b, backend, emb, s.model); err != nil {
+		if s.text, err = compile(b, towers, emb, s.model, j); err != nil {
 			return nil, err
 		}
 		ids, weights := captions(j, s.model)
@@ -95,12 +99,20 @@ func openStep(j job, whole bool) (_ worker, err error) {
 	return s, nil
 }
 
+// pool returns p for products in the precision of a job.
+func (j job) pool(p *kernel.Pool) (*kernel.Pool, error) {
+	if !j.BF16 {
+		return p, nil
+	}
+	return p.With(kernel.BF16), kernel.CheckPrecision(kernel.BF16)
+}
+
 // compile makes the training program of one tower.
-func compile(b *graph.Builder, backend graph.Backend, emb *graph.Node, m *nn.Model) (*graph.Program, error) {
+func compile(b *graph.Builder, backend graph.Backend, emb *graph.Node, m *nn.Model, j job) (*graph.Program, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	p, err := graph.Compile(b, graph.Config{Backend: backend, Embedding: emb, Wrt: b.Params(), Training: true})
+	p, err := graph.Compile(b, graph.Config{Backend: backend, Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint})
 	if err != nil {
 		return nil, err
 	}
@@ -181,10 +193,10 @@ func (s *step) once() error {
 	return err
 }
 
-func (s *step) threads() *kernel.Pool { return s.pool }
+func (s *step) threads() *kernel.Pool { return s.towers }
 
 func (s *step) ready() ready {
-	r := ready{Check: s.check, Seconds: s.last, Path: kernel.Active().String()}
+	r := ready{Check: s.check, Seconds: s.last, Path: fmt.Sprintf("%v, %v", kernel.Active(), s.towers.Precision())}
 	for _, p := range s.model.Params.All() {
 		if s.text != nil || strings.HasPrefix(p.Name, "vision.") {
 			r.Parameters += p.Size()

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"relsim/dataloader"
+	"relsim/kernel"
 )
 
 // work is one thing to measure.
@@ -19,12 +22,15 @@ type work struct {
 // pair is work that a peer does, too.
 type pair struct {
 	job
-	stock    bool    // the peer is stock Gorgonia in this program, not Python
 	pictures bool    // needs the photographs
 	scaling  bool    // ours is measured on one thread as well
 	flops    float64 // of one repetition
 	unit     string  // what a repetition is, or
 	units    int     // the number of unit in a repetition
+	// rival is what the peer does where that is this program, too, and not Python; alone says that there is no peer.
+	rival     *job
+	rivalName string
+	alone     bool
 	// same compares what both sides say of their results.
 	same func(ours, theirs []float64) error
 }
@@ -39,8 +45,10 @@ func works(threads int) []work {
 			job: j, scaling: true, flops: stepFLOPs(*j.Config, batch), unit: "pictures", units: batch, same: sameLosses,
 		}}
 	}
-	gorgonia := stockJob("encoder")
-	gorgonia.Threads = threads
+	gorgonia, stock := stockJob("encoder"), stockJob("stock")
+	gorgonia.Threads, stock.Threads = threads, threads
+	large := modelJob("step", "vit-b/16", 64)
+	large.Threads, large.Steps, large.Checkpoint = threads, 1, true
 	embedJob := modelJob("embed", "vit-b/32", 32)
 	embedJob.Threads, embedJob.Workers, embedJob.Mean, embedJob.Std = threads, threads, imageNetMean, imageNetStd
 	list := []work{
@@ -60,7 +68,7 @@ func works(threads int) []work {
 		stepWork("step/vit-b16", "vit-b/16", 8, "1.2"),
 		stepWork("step/demo", "scenes", 64, ""),
 		work{name: "step/gorgonia", about: "forward, InfoNCE, backward of ViT-Ti/8 with four layers, batch 32", bar: "8", pair: &pair{
-			job: gorgonia, stock: true, unit: "pictures", units: gorgonia.Batch, same: sameLosses,
+			job: gorgonia, rival: &stock, rivalName: "Gorgonia", unit: "pictures", units: gorgonia.Batch, same: sameLosses,
 		}},
 		work{name: "embed/vit-b32", about: "embedding JPEG files 640 × 480, ViT-B/32, 224 px", bar: "1.5", pair: &pair{
 			job: embedJob, pictures: true, unit: "pictures", units: photographs, same: sameDirection,
@@ -68,11 +76,38 @@ func works(threads int) []work {
 		work{name: "jpeg/go", about: "JPEG 640 × 480 → 224 × 224 floats, one thread", bar: "1.5", pair: &pair{
 			job: job{Kind: "jpeg", Threads: 1, Size: 224}, pictures: true, unit: "pictures", units: photographs, same: sameColours,
 		}},
+		work{name: "jpeg/turbo", about: "the same with libturbojpeg, beside torchvision's tensors", bar: "2", explicit: !haveTurbo(), pair: &pair{
+			job: job{Kind: "jpeg", Threads: 1, Size: 224, JPEG: dataloader.JPEGTurbo, Tensors: true}, pictures: true, unit: "pictures", units: photographs, same: sameColours,
+		}},
 		work{name: "search/exact-28k", about: "top 10 of 28,000 × 384, 1,000 queries", bar: "2", pair: &pair{
 			job: job{Kind: "search", Threads: threads, N: 28000, Queries: 1000, Dim: 384, K: 10}, unit: "queries", units: 1000, same: sameNeighbours,
 		}},
+		bf16Work("precision/linear", "the linear layers of ViT-B, three passes, bf16 beside float32", "1.5", linearJob(threads)),
+		bf16Work("precision/vit-b16", "training step, vit-b/16, batch 8, bf16 beside float32", "1.3", stepWork("", "vit-b/16", 8, "").pair.job),
+		work{name: "memory/vit-b16", about: "training step, vit-b/16, batch 64, blocks computed again", explicit: true, pair: &pair{
+			job: large, alone: true, flops: stepFLOPs(*large.Config, large.Batch), unit: "pictures", units: large.Batch,
+		}},
 		work{name: "loader", about: "pictures a second from a Loader", parts: []job{{Kind: "loader", Threads: threads}}},
 	)
+}
+
+// bf16Work is work in bf16, with the same work in float32 as its peer.
+func bf16Work(name, about, bar string, j job) work {
+	rival := j
+	j.BF16 = true
+	p := &pair{job: j, rival: &rival, rivalName: "float32", unit: "repetitions", units: 1, same: nearLosses}
+	if j.Kind == "step" {
+		p.unit, p.units, p.flops = "pictures", j.Batch, stepFLOPs(*j.Config, j.Batch)
+	} else {
+		p.flops = linearFLOPs
+	}
+	return work{name: name, about: about, bar: bar, explicit: kernel.CheckPrecision(kernel.BF16) != nil, pair: p}
+}
+
+// haveTurbo reports whether libturbojpeg is installed.
+func haveTurbo() bool {
+	_, err := dataloader.ChoosePictures(dataloader.JPEGTurbo)
+	return err == nil
 }
 
 // limitJobs measures on one thread and on all.
@@ -88,8 +123,15 @@ func limitJobs(threads int) []job {
 // rounding, and the second ones by what that makes of the step between, so that they tell of gradients, clipping and
 // optimiser, too.
 func sameLosses(ours, theirs []float64) error {
+	return within(1e-3, ours, theirs)
+}
+
+// nearLosses is sameLosses for operands of 8 bits of precision.
+func nearLosses(ours, theirs []float64) error { return within(.03, ours, theirs) }
+
+func within(share float64, ours, theirs []float64) error {
 	for i := range ours {
-		if !(math.Abs(ours[i]-theirs[i]) <= 1e-3*math.Abs(ours[i])) {
+		if !(math.Abs(ours[i]-theirs[i]) <= share*math.Abs(ours[i])) {
 			return fmt.Errorf("losses %.5g and %.5g", ours, theirs)
 		}
 	}
