@@ -100,7 +100,7 @@ var (
 
 func (a *attentionJob) run(p *Pool) {
 	a.micro = microKernels.get()
-	if p.Precision() == BF16 {
+	if p.Precision() == BF16 && a.HeadDim%bf16Depth == 0 {
 		a.unit = bf16Kernels.get()
 	}
 	a.ahead = p.Threads()

@@ -4,7 +4,8 @@ import "unsafe"
 
 // attentionBF16 does the products of attention in bfloat16; softmax and its gradient are
 // those of float32. Probabilities and their gradients are rounded as operands of
-// products, not where they are summed.
+// products, not where they are summed. Heads whose width is not a multiple of 32 stay in
+// float32: filling their tiles up takes longer than the products.
 type attentionBF16 struct {
 	unit   *bf16Kernel // nil for float32
 	t      bf16Tile
