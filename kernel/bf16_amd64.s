@@ -2128,6 +2128,7 @@ done:
 	RET
 
 // func bf16Tiles1x1(t *int)
+// Requires: MMX+
 TEXT ·bf16Tiles1x1(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 8(DI), AX
@@ -2136,6 +2137,8 @@ TEXT ·bf16Tiles1x1(SB), NOSPLIT, $0-8
 	LONG $0x4978e2c4
 	BYTE $0x00
 	MOVQ $0x00000040, R10
+	MOVQ 32(DI), R12
+	ADDQ 104(DI), R12
 
 step:
 	CMPQ 72(DI), $0x00
@@ -2161,6 +2164,12 @@ start:
 	JZ    store
 
 loop:
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 128(R12)
+	PREFETCHT1 192(R12)
+	ADDQ       $0x00000100, R12
+
 	// TILELOADD T6
 	LONG $0x4b7ba2c4
 	WORD $0x1334
@@ -2206,6 +2215,7 @@ done:
 	RET
 
 // func bf16Tiles1x2(t *int)
+// Requires: MMX+
 TEXT ·bf16Tiles1x2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 8(DI), AX
@@ -2214,6 +2224,8 @@ TEXT ·bf16Tiles1x2(SB), NOSPLIT, $0-8
 	LONG $0x4978e2c4
 	BYTE $0x00
 	MOVQ $0x00000040, R10
+	MOVQ 32(DI), R12
+	ADDQ 104(DI), R12
 
 step:
 	CMPQ 72(DI), $0x00
@@ -2250,6 +2262,12 @@ start:
 	JZ    store
 
 loop:
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 128(R12)
+	PREFETCHT1 192(R12)
+	ADDQ       $0x00000100, R12
+
 	// TILELOADD T6
 	LONG $0x4b7ba2c4
 	WORD $0x1334
@@ -2309,6 +2327,7 @@ done:
 	RET
 
 // func bf16Tiles2x1(t *int)
+// Requires: MMX+
 TEXT ·bf16Tiles2x1(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 8(DI), AX
@@ -2317,6 +2336,8 @@ TEXT ·bf16Tiles2x1(SB), NOSPLIT, $0-8
 	LONG $0x4978e2c4
 	BYTE $0x00
 	MOVQ $0x00000040, R10
+	MOVQ 32(DI), R12
+	ADDQ 104(DI), R12
 
 step:
 	CMPQ 72(DI), $0x00
@@ -2355,6 +2376,12 @@ start:
 	JZ    store
 
 loop:
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 128(R12)
+	PREFETCHT1 192(R12)
+	ADDQ       $0x00000100, R12
+
 	// TILELOADD T6
 	LONG $0x4b7ba2c4
 	WORD $0x1334
@@ -2416,6 +2443,7 @@ done:
 	RET
 
 // func bf16Tiles2x2(t *int)
+// Requires: MMX+
 TEXT ·bf16Tiles2x2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ 8(DI), AX
@@ -2424,6 +2452,8 @@ TEXT ·bf16Tiles2x2(SB), NOSPLIT, $0-8
 	LONG $0x4978e2c4
 	BYTE $0x00
 	MOVQ $0x00000040, R10
+	MOVQ 32(DI), R12
+	ADDQ 104(DI), R12
 
 step:
 	CMPQ 72(DI), $0x00
@@ -2482,6 +2512,12 @@ start:
 	JZ    store
 
 loop:
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 128(R12)
+	PREFETCHT1 192(R12)
+	ADDQ       $0x00000100, R12
+
 	// TILELOADD T6
 	LONG $0x4b7ba2c4
 	WORD $0x1334

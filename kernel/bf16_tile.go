@@ -35,13 +35,18 @@ type bf16Tile struct {
 	initRow int       // from one row of it to the next, 0 for a bias
 	rows    int       // rows of a step
 	mask    uintptr   // lanes of the last vector
+	ahead   int       // from b to what each product of tiles fetches bf16Ahead bytes of
 }
+
+// bf16Ahead is what the micro-kernel of AMX fetches ahead with each tile along the sum:
+// for 256 rows or more, all of the next panel of B.
+const bf16Ahead = 256
 
 // The generator in _asm/bf16 counts on these offsets.
 var (
 	_ = [1]struct{}{}[unsafe.Offsetof(bf16Tile{}.b)-4*8]
 	_ = [1]struct{}{}[unsafe.Offsetof(bf16Tile{}.initRow)-10*8]
-	_ = [1]struct{}{}[unsafe.Offsetof(bf16Tile{}.mask)-12*8]
+	_ = [1]struct{}{}[unsafe.Offsetof(bf16Tile{}.ahead)-13*8]
 )
 
 // bf16Pack rounds n tiles to bfloat16, from src with rows lds apart to dst with tiles

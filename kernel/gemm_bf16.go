@@ -1,17 +1,19 @@
 package kernel
 
-// How a product of bfloat16 is cut. Multiplying is so fast there that packing and
-// memory decide: each value of A is packed once, each of B read once for every block of
-// rows, and the sums of a panel of C are complete before the next panel begins.
+// How a product of bfloat16 is cut. Multiplying is so fast there that memory decides:
+// each value of A is packed once, each of B read once for every block of rows, and
+// fetched ahead; sums stay in the level-2 cache until they are complete.
 const (
-	bf16Rows    = 256     // most rows of a block
+	bf16Rows    = 512     // most rows of a block
 	bf16LeastR  = 64      // fewest rows that a block is cut to, to have work for all
 	bf16LeastC  = 192     // the same of columns: each of its blocks packs A anew
+	bf16Cols    = 192     // columns whose sums are held at once
 	bf16BlockA  = 1 << 19 // most values of A that are packed at once, 1 MiB
 	bf16PackedB = 1 << 22 // most values of B that are packed at once
 	bf16Sum     = 2048    // most products of a round, where there are several
-	bf16KC      = 16      // tiles along the sum that are taken up before it is stored
+	bf16KC      = 12      // tiles along the sum that are taken up before it is stored
 	bf16Piece   = 1024    // fewest products of a piece when the sum itself is cut
+	bf16Few     = 4       // blocks that are few enough to cut the sum
 	bf16Group   = 2       // column tiles that an item packs
 )
 
@@ -80,16 +82,19 @@ func (g *gemmBF16Job) run(p *Pool) {
 	panel := g.unit.panel * bf16Side
 	nRound := min(g.n, max(1, bf16PackedB/max(1, kRound)/panel)*panel)
 
-	rows := max(2*bf16Side, min(bf16Rows, bf16BlockA/max(1, kRound)))
-	g.mBlocks = ceilDiv(g.m, rows)
-	if g.mBlocks < gemmItems {
-		g.mBlocks = min(gemmItems, ceilDiv(g.m, bf16LeastR))
-	}
-	g.nBlocks = max(1, min(ceilDiv(gemmItems, g.mBlocks), nRound/bf16LeastC))
-	if pieces := min(gemmPieces, g.k/bf16Piece); g.mBlocks*g.nBlocks < gemmItems/2 && pieces > 1 {
+	if pieces := min(gemmPieces, g.k/bf16Piece); ceilDiv(g.m, bf16LeastR)*ceilDiv(g.n, bf16LeastC) < bf16Few && pieces > 1 {
 		g.runPieces(p, pieces)
 		return
 	}
+	// How C is cut does not change its sums, and may depend on the threads: two blocks for
+	// each, and as many for one as for the other.
+	rows := max(2*bf16Side, min(bf16Rows, bf16BlockA/max(1, kRound)))
+	want := 2 * p.Threads()
+	g.mBlocks = max(ceilDiv(g.m, rows), min(want, ceilDiv(g.m, bf16LeastR)))
+	if g.mBlocks < 4*want {
+		g.mBlocks = min(roundTo(g.mBlocks, p.Threads()), ceilDiv(g.m, 2*bf16Side))
+	}
+	g.nBlocks = max(1, min(ceilDiv(want, g.mBlocks), nRound/bf16LeastC))
 	for g.k0 = 0; g.k0 == 0 || g.k0 < g.k; g.k0 = g.k1 {
 		g.k1 = min(g.k, g.k0+kRound)
 		for g.j0 = 0; g.j0 < g.n; g.j0 = g.j1 {
@@ -221,6 +226,7 @@ func fillEdge(edge *[bf16Values]float32, width int, x []float32, ld, rows, cols 
 // the sum, starting from init.
 func (u *bf16Kernel) sums(t *bf16Tile, rows, cols int, a, b []uint16, depth int, c []float32, ldc int, init *float32, initRow int) {
 	t.aTile, t.bTile = depth*bf16Bytes, depth*bf16Bytes
+	fetched := rows / (2 * bf16Side) * bf16Ahead // for a tile along the sum
 	kc := depth
 	if parts := ceilDiv(depth, bf16KC); parts > 1 {
 		kc = ceilDiv(depth, parts)
@@ -230,6 +236,7 @@ func (u *bf16Kernel) sums(t *bf16Tile, rows, cols int, a, b []uint16, depth int,
 		if depth > 0 {
 			t.a, t.b = &a[s*bf16Values], &b[s*bf16Values]
 		}
+		t.ahead = (u.panel*depth-s)*bf16Bytes + s*fetched
 		t.c, t.cRow = &c[0], ldc*wordSize
 		t.init, t.initRow = init, initRow
 		if s > 0 {
@@ -251,33 +258,51 @@ func (g *gemmBF16Job) block(w *gemmBF16Work, r0, r1, j0, j1 int) {
 	depth := ceilDiv(g.k1-g.k0, bf16Depth)
 	w.a = roomHalves(w.a, ceilDiv(r1-r0, bf16Side)*depth*bf16Values)
 	g.packA(w, w.a, r0, r1, g.k0, g.k1)
-	c, ldc, at := g.c, g.ldc, r0*g.ldc // column j of the block is at c[at+j]
-	if c == nil {
-		// A group of columns after the other, in the same place.
-		ldc = roundTo(min(j1-j0, epilogueCols+g.unit.panel*bf16Side), lineFloats)
-		w.c = room(w.c, (r1-r0)*ldc)
-		c, at = w.c, -j0
+	// Sums that are taken up again and again stay in scratch memory until they are
+	// complete: rows of C far apart fall into the same cache sets.
+	inC := g.c != nil && depth <= bf16KC
+	if !inC {
+		w.c = room(w.c, (r1-r0)*bf16Cols)
 	}
-	ready := j0
-	for j := j0; j < j1; {
-		end := min(j1, j+g.unit.panel*bf16Side)
-		to := c[at+j:]
-		var init *float32
-		row := 0
-		switch {
-		case g.k0 > 0 || g.accumulate:
-			init, row = &to[0], ldc*wordSize
-		case g.bias != nil:
-			init = &g.bias[j]
+	step := g.unit.panel * bf16Side
+	for j := j0; j < j1; j += bf16Cols {
+		end := min(j1, j+bf16Cols)
+		sums, ld := w.c, bf16Cols
+		if inC {
+			sums, ld = g.c[r0*g.ldc+j:], g.ldc
 		}
-		g.unit.sums(&w.t, r1-r0, end-j, w.a, g.packed[(j-g.j0)/bf16Side*depth*bf16Values:], depth, to, ldc, init, row)
-		j = end
-		if g.k1 == g.k && (end-ready >= epilogueCols || end == j1) {
-			g.epilogue.apply(c[at+ready:], ldc, r0, r1, ready, end)
-			ready = end
-			if g.c == nil {
-				at = -ready
+		for at := j; at < end; at += step {
+			var init *float32
+			row := 0
+			switch {
+			case g.k0 > 0 || g.accumulate:
+				init, row = &g.c[r0*g.ldc+at], g.ldc*wordSize
+			case g.bias != nil:
+				init = &g.bias[at]
 			}
+			g.unit.sums(&w.t, r1-r0, min(step, end-at), w.a, g.packed[(at-g.j0)/bf16Side*depth*bf16Values:], depth, sums[at-j:], ld, init, row)
+		}
+		g.finish(sums, ld, inC, r0, r1, j, end)
+	}
+}
+
+// finish brings the sums of rows r0 … r1-1, columns j … end-1, rows ld apart, to where
+// they belong, unless they are there. If they are complete, and what the epilogue makes of
+// them takes their place, they are not written before.
+func (g *gemmBF16Job) finish(sums []float32, ld int, inC bool, r0, r1, j, end int) {
+	e, last := &g.epilogue, g.k1 == g.k
+	overwritten := last && e.kind != epilogueNone && g.c != nil && &e.y[0] == &g.c[0]
+	if inC || g.c == nil || overwritten {
+		if last {
+			e.apply(sums, ld, r0, r1, j, end)
+		}
+		return
+	}
+	for r := r0; r < r1; r++ {
+		row := g.c[r*g.ldc+j:][:end-j]
+		copy(row, sums[(r-r0)*ld:])
+		if last {
+			e.apply(row, len(row), r, r+1, j, end)
 		}
 	}
 }

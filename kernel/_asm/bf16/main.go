@@ -35,7 +35,11 @@ const (
 	offInitRow            // bytes from one row of it to the next
 	offRows               // rows of a step (AVX512_BF16)
 	offMask               // lanes of the last vector (AVX512_BF16)
+	offAhead              // bytes from B to what is fetched ahead (AMX)
 )
+
+// ahead is what is fetched with each tile along the sum, kernel.bf16Ahead.
+const ahead = 256
 
 // tileBytes is the size of a packed tile: 16 rows of A by 32 products, or 16 pairs of
 // products by 16 columns of B.
@@ -280,6 +284,9 @@ func tiles(mt, nt int) {
 	Comment("LDTILECFG (AX)")
 	emit(ldtilecfg(c))
 	MOVQ(U32(64), gpr[step])
+	fetch := reg.R12 // what is fetched into the level-2 cache meanwhile
+	MOVQ(field(offB), fetch)
+	ADDQ(field(offAhead), fetch)
 
 	// matrix points c and c1 at the rows of the row tiles of C or of what it starts from.
 	matrix := func(ptr, row int) {
@@ -335,6 +342,10 @@ func tiles(mt, nt int) {
 		Comment(fmt.Sprintf("TDPBF16PS T%d, T%d, T%d", 6+j, 4+i, acc(i, j)))
 		emit(tdpbf16ps(acc(i, j), 4+i, 6+j))
 	}
+	for i := 0; i < ahead; i += 64 {
+		PREFETCHT1(Mem{Base: fetch, Disp: i})
+	}
+	ADDQ(U32(ahead), fetch)
 	load(6, b)
 	load(4, a)
 	product(0, 0)
