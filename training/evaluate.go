@@ -10,6 +10,7 @@ import (
 
 	"relsim/baseline"
 	"relsim/dataloader"
+	"relsim/kernel"
 	"relsim/retrieval"
 )
 
@@ -31,6 +32,7 @@ type EvaluateOptions struct {
 	Retrieval retrieval.Config
 	Threads   int
 	Workers   int
+	Precision kernel.Precision     // of the models' products; not that of the runs, which train in theirs
 	MaxBroken float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
 	Progress  func(done float64)   // 0 to 1; may be nil
 	Pictures  *dataloader.Pictures // how files become pixels; nil: as each model was trained
@@ -132,7 +134,7 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
 		return retrieval.Method{}, EvaluatedRun{}, err
 	}
-	model, err := Open(m.Path, o.Threads)
+	model, err := OpenIn(m.Path, o.Threads, o.Precision)
 	if err != nil {
 		return fail(err)
 	}

@@ -37,11 +37,17 @@ type Embedder struct {
 	source  *Source
 }
 
-// Open opens a trained model for inference. path is a run folder (its best checkpoint is taken) or a checkpoint folder.
-// Close frees it.
-func Open(path string, threads int) (*Embedder, error) {
+// Open opens a trained model for inference in float32. path is a run folder (its best checkpoint is taken) or a
+// checkpoint folder. Close frees it.
+func Open(path string, threads int) (*Embedder, error) { return OpenIn(path, threads, kernel.Float32) }
+
+// OpenIn is [Open] with another precision of the model's matrix products than float32, whatever it was trained in.
+func OpenIn(path string, threads int, precision kernel.Precision) (*Embedder, error) {
 	if threads < 1 {
 		return nil, fmt.Errorf("training: open %s: %d threads: want at least 1", path, threads)
+	}
+	if err := kernel.CheckPrecision(precision); err != nil {
+		return nil, fmt.Errorf("training: open %s in %v: %w", path, precision, err)
 	}
 	dir, err := checkpoints.Resolve(path)
 	if err != nil {
@@ -77,7 +83,7 @@ func Open(path string, threads int) (*Embedder, error) {
 		return nil, err
 	}
 	pool := kernel.NewPool(threads)
-	e, err := newEmbedder(c, model, words, graph.NewCPU(pool), threads)
+	e, err := newEmbedder(c, model, words, graph.NewCPU(pool.With(precision)), threads)
 	if err != nil {
 		pool.Close()
 		return fail(err)

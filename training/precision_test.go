@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,8 +68,41 @@ func TestPrecision(t *testing.T) {
 	if _, err := Run(context.Background(), other, o, d, Observer{}); err == nil || !strings.Contains(err.Error(), differs) {
 		t.Errorf("resumed in float32: error %v, want %q in it", err, differs)
 	}
-	if got := weights(t, mustRun(t, c, o, d).Checkpoint); !bytes.Equal(got, want) {
+	summary := mustRun(t, c, o, d)
+	if got := weights(t, summary.Checkpoint); !bytes.Equal(got, want) {
 		t.Error("the weights of the resumed run differ from those of the uninterrupted one")
+	}
+
+	// The model embeds in float32 unless it is asked for something else: vectors of length one, much the same.
+	var vectors [3][]float32
+	for i, open := range []func() (*Embedder, error){
+		func() (*Embedder, error) { return Open(summary.Checkpoint, 1) },
+		func() (*Embedder, error) { return OpenIn(summary.Checkpoint, 2, kernel.Float32) },
+		func() (*Embedder, error) { return OpenIn(summary.Checkpoint, 2, kernel.BF16) },
+	} {
+		e, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if vectors[i], err = e.Dataset(context.Background(), d.Val, nil); err != nil {
+			t.Fatal(err)
+		}
+		e.Close()
+	}
+	if !slices.Equal(vectors[0], vectors[1]) {
+		t.Error("Open does not embed in float32")
+	}
+	if slices.Equal(vectors[0], vectors[2]) {
+		t.Error("OpenIn embeds in float32 where bf16 is asked for")
+	}
+	for at := 0; at < len(vectors[0]); at += c.Model.EmbedDim {
+		cosine := 0.0
+		for i := range c.Model.EmbedDim {
+			cosine += float64(vectors[0][at+i]) * float64(vectors[2][at+i])
+		}
+		if cosine < 0.999 {
+			t.Errorf("picture %d: cosine of both embeddings %v", at/c.Model.EmbedDim, cosine)
+		}
 	}
 }
 
@@ -85,6 +119,12 @@ func TestPrecisionMissing(t *testing.T) {
 	o := options(t)
 	if _, err := Run(context.Background(), c, o, d, Observer{}); !errors.Is(err, kernel.ErrBF16) {
 		t.Errorf("error %v, want %v", err, kernel.ErrBF16)
+	}
+	if _, err := OpenIn(o.Out, 1, kernel.BF16); !errors.Is(err, kernel.ErrBF16) {
+		t.Errorf("opened: error %v, want %v", err, kernel.ErrBF16)
+	}
+	if precision, err := ChoosePrecision(AutoPrecision); precision != kernel.Float32 || err != nil {
+		t.Errorf("auto is %v, %v; want float32", precision, err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(o.Out, "*")); len(files) > 0 {
 		t.Errorf("left %v", files)

@@ -50,6 +50,7 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --seed N             of queries, intervals and examples (1)
   --out DIR            where the report goes (the run folder's report/)
   --no-report          print only
+  --precision P        of the models' matrix products: auto, float32 or bf16 (auto: float32)
   --threads N          (all cores)
   --jpeg HOW           JPEG decoder: auto, go, turbo or reference (as each model was trained)
   --cache DIR          keep decoded and resized pictures in a folder (no)
@@ -114,6 +115,7 @@ type options struct {
 	jpeg         string
 	cache        string
 	cacheSize    string
+	precision    string
 	json, quiet  bool
 	retrieval    retrieval.Config
 }
@@ -138,6 +140,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.jpeg, "jpeg", "", "")
 	fs.StringVar(&o.cache, "cache", "", "")
 	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
+	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
 	if err := fs.Parse(args); err != nil {
@@ -171,6 +174,10 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 // evaluate does what the flags ask for.
 func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	began := time.Now()
+	precision, err := training.ChoosePrecision(o.precision)
+	if err != nil {
+		return fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
+	}
 	pictures, cache, err := o.pictures(stderr)
 	if err != nil {
 		return err
@@ -189,6 +196,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	var last time.Time
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
+		Precision: precision,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Pictures:  pictures, Cache: cache,
 		Progress: func(done float64) {

@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"relsim/dataloader"
-	"relsim/kernel"
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/scenes"
@@ -79,9 +78,6 @@ type options struct {
 
 // defaultEpochs is the budget of the demo in passes over its data.
 const defaultEpochs = 7.5
-
-// autoPrecision is float32 wherever the program runs: another precision is a choice.
-const autoPrecision = "auto"
 
 // maxSteps bounds the steps that --epochs stands for.
 const maxSteps = 1e9
@@ -188,7 +184,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.steps, "steps", 0, "")
 	fs.IntVar(&o.batch, "batch", d.Batch, "")
 	fs.IntVar(&o.microBatch, "micro-batch", 0, "")
-	fs.StringVar(&o.precision, "precision", autoPrecision, "")
+	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
 	fs.Float64Var(&o.warmup, "warmup", d.Warmup, "")
 	fs.Float64Var(&o.decay, "weight-decay", d.Optimizer.WeightDecay, "")
@@ -362,13 +358,8 @@ func (o *options) training(n int) (training.Config, error) {
 	c.Optimizer.WeightDecay = o.decay
 	c.Flip, c.Turn = o.flip, o.turn
 	c.Freeze = nn.Tower(o.freeze)
-	if o.precision != autoPrecision {
-		if c.Precision, err = kernel.ParsePrecision(o.precision); err != nil {
-			return c, fmt.Errorf("%w: --precision: %w, or %s", errUsage, err, autoPrecision)
-		}
-		if err := kernel.CheckPrecision(c.Precision); err != nil {
-			return c, fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
-		}
+	if c.Precision, err = training.ChoosePrecision(o.precision); err != nil {
+		return c, fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
 	}
 	if c.Pictures, err = dataloader.ChoosePictures(o.jpeg); err != nil {
 		return c, fmt.Errorf("%w: --jpeg: %w", errUsage, err)
