@@ -88,6 +88,21 @@ func TestCheckpointBits(t *testing.T) {
 	}
 }
 
+// A step that computes values again allocates nothing.
+func TestCheckpointNoAllocations(t *testing.T) {
+	tw := newTextTower(4, 3, 0.1, false)
+	p := mustCompile(t, tw.b, Config{Embedding: tw.emb, Wrt: tw.b.Params(), Training: true, Checkpoint: true})
+	newValues(tw.b, 1).bindText(t, tw, p)
+	upstream := uniform(rand.New(rand.NewPCG(1, 1)), operandOf(tw.emb).size())
+	if n := testing.AllocsPerRun(20, func() {
+		if p.Forward() != nil || p.Backward(upstream) != nil {
+			t.Error("the step failed")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per step", n)
+	}
+}
+
 // A checkpointed graph's gradients against central differences of its own loss.
 func TestCheckpointGradients(t *testing.T) {
 	tw := newTextTower(2, 3, 0, false)
