@@ -32,7 +32,7 @@ type Pictures struct {
 	// RGB by package imaging.
 	JPEG string `json:"jpeg,omitempty"`
 
-	// Draft decodes JPEG at 1/2, 1/4 or 1/8 of its size, from the low frequencies
+	// Draft decodes JPEG at 1/4 or 1/8 of its size, from the low frequencies
 	// only, where the square is then no smaller than what is asked for. The edges of
 	// the square move by less than a pixel of that size.
 	Draft bool `json:"draft,omitempty"`
@@ -243,8 +243,12 @@ func squareOfJPEG(data []byte, l Limits, t Transform, w *workspace) (*Image, err
 	}
 	d := pool.Get().(jpeg.Decoder)
 	shrink := 1
-	for t.Pictures.Draft && shrink < 8 && side/(2*shrink) >= t.Size {
-		shrink *= 2
+	if t.Pictures.Draft {
+		for _, s := range []int{4, 8} {
+			if side/s >= t.Size {
+				shrink = s
+			}
+		}
 	}
 	planes, err := d.Decode(data, jpeg.Rect{X0: left, Y0: top, X1: left + side, Y1: top + side}, shrink)
 	if err != nil {

@@ -200,8 +200,8 @@ func TestSquareDraft(t *testing.T) {
 		same       bool
 		mean       float64
 	}{
-		{640, 480, 224, false, 2}, {640, 480, 100, false, 2}, {641, 999, 60, false, 2}, {480, 640, 32, false, 2},
-		{640, 480, 241, true, 0}, {640, 480, 480, true, 0}, {64, 64, 64, true, 0},
+		{640, 480, 120, false, 2}, {640, 480, 100, false, 2}, {641, 999, 80, false, 2}, {480, 640, 32, false, 2},
+		{640, 480, 121, true, 0}, {640, 480, 480, true, 0}, {64, 64, 64, true, 0},
 	} {
 		im := photo(tt.w, tt.h, 3)
 		data := encodeJPEG(t, asImage{im}, 90)

@@ -89,10 +89,10 @@ func (d *goDecoder) prepare(part Rect, shrink int) error {
 		return err
 	}
 	switch shrink {
-	case 1, 2, 4, 8:
+	case 1, 4, 8:
 		d.side = 8 / shrink
 	default:
-		return broken("1/%d of the size, want 1, 1/2, 1/4 or 1/8", shrink)
+		return broken("1/%d of the size, want 1, 1/4 or 1/8", shrink)
 	}
 	d.out = kernel.YCbCr{
 		Width: (d.Width + shrink - 1) / shrink, Height: (d.Height + shrink - 1) / shrink, SubX: d.SubX, SubY: d.SubY,

@@ -44,7 +44,7 @@ type Decoder interface {
 	// are set; the others are left as they come. The planes belong to the decoder
 	// and are valid until its next call.
 	//
-	// shrink is 1, or 2, 4 or 8 for planes of 1/shrink of the size, rounded up, made
+	// shrink is 1, or 4 or 8 for planes of 1/shrink of the size, rounded up, made
 	// of the low frequencies only. part is in samples of the whole picture.
 	Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, error)
 }

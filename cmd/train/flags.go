@@ -140,7 +140,7 @@ Run
   --workers N            that decode pictures (all cores)
   --jpeg HOW             JPEG decoder: go; turbo, which is libturbojpeg (RELSIM_TURBOJPEG names its file); reference, the
                          standard library and imaging (slow); auto: go (auto)
-  --jpeg-draft           decode JPEG at 1/2, 1/4 or 1/8 where that is not below the network's input: faster, less exact
+  --jpeg-draft           decode large JPEG at 1/4 or 1/8, where that is not below the network's input: faster, less exact
   --cache DIR            keep decoded and resized pictures in a folder (no)
   --cache-size SIZE      bytes of it at most, such as 500MiB (20GiB)
   --embedding-cache DIR  keeps the embeddings of frozen text towers from run to run (in the user's cache; "": none)
