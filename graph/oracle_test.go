@@ -531,7 +531,7 @@ func opCases() []opCase {
 			return []float64{sum / 5}
 		},
 	})
-	return cases
+	return append(cases, contrastOps()...)
 }
 
 func scaled(v []float32, by float32) []float32 {
