@@ -6,5 +6,7 @@
 //
 // A [Loss] is a small compiled graph of its own over all embeddings of a step.
 // It returns the gradients of the embeddings, from which the encoders go on;
-// so the batch that is compared can be larger than the one an encoder holds.
+// so the batch that is compared can be larger than the one an encoder holds. The
+// logits of a batch of B are made in blocks of rows, forward and once more backward:
+// the memory grows with B, not with B².
 package loss

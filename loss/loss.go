@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"relsim/graph"
+	"relsim/kernel"
 	"relsim/nn"
 )
 
@@ -12,7 +13,8 @@ import (
 type Kind string
 
 // The losses, over logits l = s·img·txtᵀ (B, B), s the inverse temperature, and
-// targets t whose rows (columns) are uniform over the positives.
+// targets t whose rows (columns) are uniform over the positives. Neither is ever
+// in memory as a whole: see [kernel.Contrast].
 const (
 	// InfoNCE is the mean over rows of Σ_c t·(logsumexp(l) - l).
 	InfoNCE Kind = "infonce"
@@ -83,10 +85,6 @@ func (c Config) Validate() error {
 // section 2.5).
 const MaxScale = 100.0
 
-// masked is added to the logit of a pair that must not count. It is finite, so
-// that nothing becomes NaN, and its exponential is zero for any logit here.
-const masked = -1e9
-
 // Loss compares two sets of embeddings. It is for one goroutine.
 type Loss struct {
 	// GradImg and GradTxt (B, E) are the gradients of the loss by the
@@ -97,10 +95,10 @@ type Loss struct {
 	batch, dim  int
 	program     *graph.Program
 	img, txt    *graph.Node
-	logits      *graph.Node
 	value       *graph.Node
-	mask        []float32 // (B, B), 0 or masked; nil where nothing is masked
-	targets     []float32 // (B, B) of the rows; labels of the sigmoid loss
+	hits        *graph.Node
+	labels      []int32       // (B) the first row with the same number, -1: none
+	first       map[int]int32 // that row, of each number
 	scale, bias *nn.Param
 }
 
@@ -121,10 +119,11 @@ func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param)
 	l := &Loss{
 		GradImg: make([]float32, batch*dim), GradTxt: make([]float32, batch*dim),
 		config: c, batch: batch, dim: dim, scale: scale, bias: bias,
-		targets: make([]float32, batch*batch),
+		labels: make([]int32, batch), first: make(map[int]int32),
 	}
 	b := graph.NewBuilder()
-	bound := l.build(b)
+	labels := b.InputIDs("labels", batch)
+	bound := l.build(b, labels)
 	if err := b.Err(); err != nil {
 		return nil, fmt.Errorf("loss: %w", err)
 	}
@@ -136,14 +135,15 @@ func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param)
 	}
 	var err error
 	l.program, err = graph.Compile(b, graph.Config{
-		Backend: backend, Outputs: []*graph.Node{l.logits}, Loss: l.value, Wrt: wrt, Training: true,
+		Backend: backend, Outputs: []*graph.Node{l.hits}, Loss: l.value, Wrt: wrt, Training: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("loss: %w", err)
 	}
+	err = l.program.SetIDs(labels, l.labels)
 	bound = append(bound, leaf{l.img, nil, l.GradImg}, leaf{l.txt, nil, l.GradTxt})
 	for _, leaf := range bound {
-		if leaf.data != nil {
+		if err == nil && leaf.data != nil {
 			err = l.program.SetFloats(leaf.node, leaf.data)
 		}
 		if err == nil && leaf.grad != nil {
@@ -169,52 +169,42 @@ func ForModel(m *nn.Model, c Config, batch int, backend graph.Backend) (*Loss, e
 }
 
 // leaf is an input or parameter of the graph with its value and where its
-// gradient goes; grad is nil if none is wanted.
+// gradient goes.
 type leaf struct {
 	node       *graph.Node
 	data, grad []float32
 }
 
-// build adds the graph to b and returns the leaves but the embeddings.
-func (l *Loss) build(b *graph.Builder) []leaf {
-	n := l.batch
-	l.img = b.Input("images", n, l.dim)
-	l.txt = b.Input("texts", n, l.dim)
-	x := b.Linear(l.img, l.txt, nil)
+// build adds the graph to b and returns the learned scalars.
+func (l *Loss) build(b *graph.Builder, labels *graph.Node) []leaf {
+	l.img = b.Input("images", l.batch, l.dim)
+	l.txt = b.Input("texts", l.batch, l.dim)
+	c := graph.ContrastConfig{Scale: 1 / l.config.Temperature}
+	switch l.config.Kind {
+	case InfoNCE:
+		c.Kind = kernel.ContrastRows
+	case Symmetric:
+		c.Kind = kernel.ContrastBoth
+	case Sigmoid:
+		c.Kind, c.Bias = kernel.ContrastPairs, l.config.Bias
+	}
+	switch l.config.Positives {
+	case SameCaption, SameRelation:
+		c.Equal = kernel.EqualPositive
+	case MaskCaption, MaskRelation:
+		c.Equal = kernel.EqualMasked
+	}
 	var leaves []leaf
-	if l.scale != nil {
-		s := b.Param(l.scale.Name, 1)
-		leaves = append(leaves, leaf{s, l.scale.Data, l.scale.Grad})
-		x = b.ScaleExp(x, s)
-	} else {
-		x = b.Scale(x, 1/l.config.Temperature)
-	}
-	targets := b.Input("targets", n, n)
-	leaves = append(leaves, leaf{targets, l.targets, nil})
-	if l.config.Kind == Sigmoid {
-		if l.bias != nil {
-			s := b.Param(l.bias.Name, 1)
-			leaves = append(leaves, leaf{s, l.bias.Data, l.bias.Grad})
-			x = b.AddScalar(x, s)
-		} else if l.config.Bias != 0 {
-			s := b.Input("bias", 1)
-			leaves = append(leaves, leaf{s, []float32{float32(l.config.Bias)}, nil})
-			x = b.AddScalar(x, s)
+	learned := func(p *nn.Param) *graph.Node {
+		if p == nil {
+			return nil
 		}
-		l.logits, l.value = x, b.SigmoidLoss(x, targets)
-		return leaves
+		n := b.Param(p.Name, 1)
+		leaves = append(leaves, leaf{n, p.Data, p.Grad})
+		return n
 	}
-	if l.config.Positives == MaskCaption || l.config.Positives == MaskRelation {
-		l.mask = make([]float32, n*n)
-		mask := b.Input("mask", n, n)
-		leaves = append(leaves, leaf{mask, l.mask, nil})
-		x = b.Add(x, mask)
-	}
-	l.logits, l.value = x, b.CrossEntropy(x, targets)
-	if l.config.Kind == Symmetric {
-		// Equality is symmetric, and so are the targets.
-		l.value = b.Scale(b.Add(l.value, b.CrossEntropy(b.Transpose(x), targets)), .5)
-	}
+	scale, bias := learned(l.scale), learned(l.bias)
+	l.value, l.hits = b.Contrast(l.img, l.txt, labels, scale, bias, c)
 	return leaves
 }
 
@@ -232,7 +222,7 @@ func (l *Loss) Run(img, txt []float32, relations, captions []int) (value, accura
 	if len(img) != l.batch*l.dim || len(txt) != l.batch*l.dim {
 		panic(fmt.Sprintf("loss: %d and %d values for %d embeddings of %d", len(img), len(txt), l.batch, l.dim))
 	}
-	l.setTargets(relations, captions)
+	l.setLabels(relations, captions)
 	if l.scale != nil {
 		l.scale.Data[0] = min(l.scale.Data[0], float32(math.Log(MaxScale)))
 	}
@@ -246,86 +236,38 @@ func (l *Loss) Run(img, txt []float32, relations, captions []int) (value, accura
 		return 0, 0, fmt.Errorf("loss: %w", err)
 	}
 	value = float64(l.program.Value(l.value)[0])
-	accuracy = l.accuracy(l.program.Value(l.logits))
+	accuracy = float64(l.program.Value(l.hits)[0]) / float64(l.batch)
 	if err := l.program.Backward(nil); err != nil {
 		return 0, 0, fmt.Errorf("loss: %w", err)
 	}
 	return value, accuracy, nil
 }
 
-// setTargets fills targets and mask for a batch.
-func (l *Loss) setTargets(relations, captions []int) {
+// setLabels fills labels for a batch.
+func (l *Loss) setLabels(relations, captions []int) {
 	same := captions
-	if l.config.Positives == SameRelation || l.config.Positives == MaskRelation {
+	switch l.config.Positives {
+	case Diagonal:
+		return // all are zero, and not looked at
+	case SameRelation, MaskRelation:
 		same = relations
 	}
-	if l.config.Positives == Diagonal {
-		same = nil
-	} else if len(same) != l.batch {
+	if len(same) != l.batch {
 		panic(fmt.Sprintf("loss: positives %q: %d numbers for a batch of %d", l.config.Positives, len(same), l.batch))
 	}
-	many := l.config.Positives == SameCaption || l.config.Positives == SameRelation
-	n := l.batch
-	for r := range n {
-		row := l.targets[r*n:][:n]
-		count := 0
-		for c := range row {
-			equal := r == c || same != nil && same[r] >= 0 && same[r] == same[c]
-			row[c] = 0
-			if r == c || many && equal {
-				row[c] = 1
-				count++
-			}
-			if l.mask != nil {
-				l.mask[r*n+c] = 0
-				if equal && r != c {
-					l.mask[r*n+c] = masked
-				}
-			}
-			if l.config.Kind == Sigmoid {
-				row[c] = label(row[c] > 0, equal)
-			}
+	clear(l.first)
+	for r, number := range same {
+		l.labels[r] = -1
+		if number < 0 {
+			continue
 		}
-		if l.config.Kind != Sigmoid {
-			for c := range row {
-				row[c] = float32(float64(row[c]) / float64(count))
-			}
+		first, ok := l.first[number]
+		if !ok {
+			first = int32(r)
+			l.first[number] = first
 		}
+		l.labels[r] = first
 	}
-}
-
-// label returns the label of a pair in the sigmoid loss: 1 for a positive, 0
-// for a pair that is masked, -1 for a negative.
-func label(positive, equal bool) float32 {
-	switch {
-	case positive:
-		return 1
-	case equal:
-		return 0
-	}
-	return -1
-}
-
-// accuracy returns the share of rows whose largest logit, the first of equal
-// ones, is a positive.
-func (l *Loss) accuracy(logits []float32) float64 {
-	hits, n := 0, l.batch
-	for r := range n {
-		row, target := logits[r*n:][:n], l.targets[r*n:][:n]
-		best := r
-		for c, x := range row {
-			if l.config.Kind == Sigmoid && target[c] == 0 {
-				continue
-			}
-			if x > row[best] || x == row[best] && c < best {
-				best = c
-			}
-		}
-		if target[best] > 0 {
-			hits++
-		}
-	}
-	return float64(hits) / float64(n)
 }
 
 // Close frees the program.
