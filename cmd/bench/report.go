@@ -92,7 +92,10 @@ func (r *report) steps(b *strings.Builder) {
 		if one.FLOPs == 0 || one.Ours == nil {
 			continue
 		}
-		row := []string{one.Name, number(one.FLOPs / 1e9), "", "", number(float64(one.Ours.Parameters)/1e6) + " M", number(one.Mallocs)}
+		row := []string{one.Name, number(one.FLOPs / 1e9), "", "", "", number(one.Mallocs)}
+		if one.Ours.Parameters > 0 {
+			row[4] = number(float64(one.Ours.Parameters)/1e6) + " M"
+		}
 		if one.Share != nil {
 			row[2] = percent(*one.Share)
 		}
@@ -107,7 +110,7 @@ func (r *report) steps(b *strings.Builder) {
 // partsTable writes one row for each thing, one column for each pass or number of
 // threads.
 func (r *result) partsTable(b *strings.Builder) {
-	var columns, names []string
+	columns, names := r.passes(), []string(nil)
 	cells := map[[2]string]string{}
 	for _, p := range r.Parts {
 		column := p.Pass
@@ -138,6 +141,18 @@ func (r *result) partsTable(b *strings.Builder) {
 	table(b, rows)
 }
 
+// passes returns the columns that have an order of their own and occur.
+func (r *result) passes() (columns []string) {
+	for _, pass := range []string{forward, gradX, gradW} {
+		for _, p := range r.Parts {
+			if p.Pass == pass {
+				columns = once(columns, pass)
+			}
+		}
+	}
+	return columns
+}
+
 // once appends a string that is not there yet.
 func once(list []string, s string) []string {
 	for _, have := range list {
@@ -159,7 +174,7 @@ func rate(v float64, unit string) string {
 	case "FLOP/s", "B/s":
 		return number(v/1e9) + " G" + unit
 	}
-	return number(v) + " " + unit
+	return strings.TrimSpace(number(v) + " " + unit)
 }
 
 func seconds(v float64) string { return number(v) }

@@ -43,6 +43,7 @@ var workers = map[string]func(ctx context.Context, j job) (worker, error){
 	"embed":   newEmbed,
 	"jpeg":    newJPEG,
 	"search":  newSearch,
+	"codes":   newCodes,
 	"loader":  newLoader,
 	"photos":  newPhotos,
 }

@@ -82,6 +82,9 @@ func works(threads int) []work {
 		work{name: "search/exact-28k", about: "top 10 of 28,000 × 384, 1,000 queries", bar: "2", pair: &pair{
 			job: job{Kind: "search", Threads: threads, N: 28000, Queries: 1000, Dim: 384, K: 10}, unit: "queries", units: 1000, same: sameNeighbours,
 		}},
+		work{name: "search/int8-10m", about: "top 10 of 10 million × 384 by 8-bit codes, re-ranked exactly (5 GB, minutes)", explicit: true, parts: []job{
+			{Kind: "codes", Threads: threads, N: 10e6, Queries: 1000, Dim: 384, K: 10},
+		}},
 		bf16Work("precision/linear", "the linear layers of ViT-B, three passes, bf16 beside float32", "1.5", linearJob(threads)),
 		bf16Work("precision/vit-b16", "training step, vit-b/16, batch 8, bf16 beside float32", "1.3", stepWork("", "vit-b/16", 8, "").pair.job),
 		work{name: "memory/vit-b16", about: "training step, vit-b/16, batch 64, blocks computed again", explicit: true, pair: &pair{
