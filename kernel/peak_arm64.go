@@ -5,8 +5,7 @@ package kernel
 import "math"
 
 // peakRounds returns a function that does n rounds of multiply-adds as the
-// micro-kernels of tier t do them, and the floating-point operations of a round, for
-// benchmarks to compare with.
+// micro-kernels of tier t do them, and the floating-point operations of a round.
 func peakRounds(t Tier) (run func(n int), flops float64) {
 	if t == NEON {
 		return peakNEON, 24 * 4 * 2
