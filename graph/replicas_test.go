@@ -1,0 +1,157 @@
+package graph
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestReplicas compares every number of Programs and workers with one Program that
+// runs the micro-batches one after another: the bits are the same.
+func TestReplicas(t *testing.T) {
+	const micro, n = 3, 5
+	images := uniform(rand.New(rand.NewPCG(9, 9)), micro*n*3*64)
+	tw := newTower(micro, 2, 0.2)
+	size := operandOf(tw.emb).size()
+	config := Config{Embedding: tw.emb, Wrt: tw.b.Params(), Training: true}
+	load := func(p *Program, i int) error {
+		p.SetSeed(uint64(100 + i))
+		return p.SetFloats(tw.images, images[i*micro*192:(i+1)*micro*192])
+	}
+	v := newValues(tw.b, 1)
+	one := mustCompile(t, tw.b, config)
+	v.bind(t, tw.b, one)
+	embeddings := make([]float32, n*size)
+	upstream := uniform(rand.New(rand.NewPCG(4, 2)), n*size)
+	loadOne := func(i int) error { return load(one, i) }
+	must(t, one.ForwardEach(n, loadOne, embeddings))
+	must(t, one.BackwardEach(n, loadOne, upstream))
+	want := v.clone()
+	one.SetAccumulate(true)
+	must(t, one.ForwardEach(n, loadOne, embeddings))
+	must(t, one.BackwardEach(n, loadOne, upstream))
+	twice := v.clone()
+
+	for _, c := range []struct{ programs, workers int }{{1, 1}, {2, 1}, {2, 2}, {3, 2}, {4, 3}, {5, 2}, {5, 5}, {7, 4}} {
+		programs := []*Program{mustCompile(t, tw.b, config)}
+		for len(programs) < c.programs {
+			p, err := programs[0].Replica(nil)
+			must(t, err)
+			programs = append(programs, p)
+		}
+		for _, p := range programs {
+			v.bind(t, tw.b, p)
+		}
+		r, err := NewReplicas(programs, c.workers)
+		must(t, err)
+		for _, p := range tw.b.Params() {
+			must(t, r.SetGrad(p, v.grad[p.Name()]))
+		}
+		forwards := 0
+		counted := func(p *Program, i int) error { forwards++; return load(p, i) }
+		got := make([]float32, n*size)
+		step := func() {
+			must(t, r.ForwardEach(n, counted, got))
+			must(t, r.BackwardEach(n, counted, upstream))
+		}
+		step()
+		sameBits(t, "embeddings", embeddings, got)
+		same := func(want *values) {
+			t.Helper()
+			for name, g := range want.grad {
+				if name != "images" {
+					sameBits(t, "gradient of "+name, g, v.grad[name])
+				}
+			}
+		}
+		same(want)
+		if again := max(0, n-c.programs); forwards != n+again {
+			t.Errorf("%+v: %d micro-batches were loaded, want %d and %d again", c, forwards, n, again)
+		}
+		r.SetAccumulate(true)
+		step()
+		same(twice)
+		if r.ArenaBytes() < c.programs*one.ArenaBytes() {
+			t.Errorf("%+v: %d bytes, less than the arenas", c, r.ArenaBytes())
+		}
+		must(t, r.Close())
+	}
+}
+
+// TestReplicasErrors stops in the middle, and goes on after it.
+func TestReplicasErrors(t *testing.T) {
+	const n = 6
+	tw := newTower(2, 1, 0)
+	size := operandOf(tw.emb).size()
+	config := Config{Embedding: tw.emb, Wrt: tw.b.Params(), Training: true}
+	first := mustCompile(t, tw.b, config)
+	second, err := first.Replica(nil)
+	must(t, err)
+	v := newValues(tw.b, 1)
+	v.bind(t, tw.b, first)
+	v.bind(t, tw.b, second)
+	r, err := NewReplicas([]*Program{first, second}, 2)
+	must(t, err)
+	image := make([]float32, 2*192)
+	bad := errors.New("bad")
+	failAt := func(at int) func(p *Program, i int) error {
+		return func(p *Program, i int) error {
+			if i == at {
+				return bad
+			}
+			return p.SetFloats(tw.images, image)
+		}
+	}
+	emb := make([]float32, n*size)
+	if err := r.BackwardEach(n, failAt(-1), emb); err == nil || !strings.Contains(err.Error(), "no place set") {
+		t.Errorf("without places for gradients: %v", err)
+	}
+	for _, p := range tw.b.Params() {
+		must(t, r.SetGrad(p, v.grad[p.Name()]))
+	}
+	for at := range n {
+		if err := r.ForwardEach(n, failAt(at), emb); !errors.Is(err, bad) {
+			t.Errorf("load of %d fails: %v", at, err)
+		}
+	}
+	must(t, r.ForwardEach(n, failAt(-1), emb))
+	if err := r.BackwardEach(n, failAt(1), emb); !errors.Is(err, bad) {
+		t.Errorf("load of 1 fails in the second pass: %v", err)
+	}
+	func() {
+		defer func() {
+			if v := recover(); v != "broken" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		_ = r.ForwardEach(n, func(*Program, int) error { panic("broken") }, emb)
+	}()
+	must(t, r.ForwardEach(n, failAt(-1), emb))
+	must(t, r.BackwardEach(n, failAt(-1), emb))
+	if err := r.ForwardEach(n, failAt(-1), emb[1:]); err == nil {
+		t.Error("embeddings of the wrong length are taken")
+	}
+	if names := r.NonFinite(); len(names) != 0 {
+		t.Errorf("not finite: %v", names)
+	}
+	image[0] = float32(math.NaN())
+	if names := r.NonFinite(); !slices.Contains(names, "images") {
+		t.Errorf("not finite: %v, want images among them", names)
+	}
+	other := mustCompile(t, tw.b, config)
+	for _, c := range []struct {
+		programs []*Program
+		workers  int
+	}{{nil, 1}, {[]*Program{first}, 0}, {[]*Program{first}, 2}, {[]*Program{first, other}, 1}} {
+		if _, err := NewReplicas(c.programs, c.workers); err == nil {
+			t.Errorf("%d Programs, %d workers: no error", len(c.programs), c.workers)
+		}
+	}
+	must(t, r.Close())
+	if _, err := first.Replica(nil); err == nil {
+		t.Error("a replica of a closed Program")
+	}
+}
