@@ -40,7 +40,7 @@ func (p *Program) Replica(backend Backend) (*Program, error) {
 // Gradients are added up in the order of [Program.BackwardEach], from the last
 // micro-batch to the first: the number of Programs and of workers changes no bit.
 //
-// Replicas are for one goroutine.
+// Replicas are for one goroutine. In a steady state they allocate nothing.
 type Replicas struct {
 	programs []*Program
 	workers  int
@@ -53,11 +53,23 @@ type Replicas struct {
 	accumulate bool
 	order      turnstile
 	add        turnstile
+
+	// The call that is under way, for the workers.
+	backward bool
+	n        int
+	load     func(p *Program, i int) error
+	values   []float32 // embeddings to write, or their gradient
+	begin    []chan struct{}
+	ended    sync.WaitGroup
+	mu       sync.Mutex
+	err      error
+	failure  any // what a worker panicked with
 }
 
 // NewReplicas returns Replicas of programs, which are of one plan with an embedding;
 // parameters are bound in all of them. Workers run at a time, each the Programs whose
-// number it has, modulo workers.
+// number it has, modulo workers. Gradients go where [Program.SetGrad] sent those of the
+// first Program.
 func NewReplicas(programs []*Program, workers int) (*Replicas, error) {
 	switch {
 	case len(programs) == 0 || workers < 1 || workers > len(programs):
@@ -65,7 +77,7 @@ func NewReplicas(programs []*Program, workers int) (*Replicas, error) {
 	case programs[0].embedding == nil:
 		return nil, errors.New("graph: replicas: the Program has no embedding")
 	}
-	r := &Replicas{programs: programs, workers: workers, grads: make([][]float32, len(programs[0].wrt))}
+	r := &Replicas{programs: programs, workers: workers, grads: slices.Clone(programs[0].grads)}
 	for i, p := range programs {
 		if p.plan != programs[0].plan {
 			return nil, fmt.Errorf("graph: replicas: Program %d is of another plan", i)
@@ -75,7 +87,24 @@ func NewReplicas(programs []*Program, workers int) (*Replicas, error) {
 	first := programs[0]
 	r.size = first.plan.slots[first.outputs[len(first.outputs)-1].slot].size
 	r.order.ready.L, r.add.ready.L = &r.order.mu, &r.add.mu
+	for w := 1; w < workers; w++ {
+		begin := make(chan struct{})
+		r.begin = append(r.begin, begin)
+		go func() {
+			for range begin {
+				r.run(w)
+				r.ended.Done()
+			}
+		}()
+	}
 	if workers == 1 || len(first.wrt) == 0 {
+		for i, n := range first.wrt {
+			if r.grads[i] != nil {
+				if err := r.SetGrad(n, r.grads[i]); err != nil {
+					return nil, err
+				}
+			}
+		}
 		return r, nil
 	}
 	for w := range workers {
@@ -132,24 +161,42 @@ func (r *Replicas) ForwardEach(n int, load func(p *Program, i int) error, dst []
 		r.holds[i] = -1
 	}
 	r.order.start(0, 1)
-	return r.each(func(worker int) error {
-		for i := range n {
-			at := i % len(r.programs)
-			if at%r.workers != worker {
-				continue
-			}
-			p := r.programs[at]
-			if err := r.order.pass(i, func() error { return load(p, i) }); err != nil {
-				return err
-			}
-			if err := p.Forward(); err != nil {
-				return err
-			}
-			r.holds[at] = i
-			copy(dst[i*r.size:(i+1)*r.size], p.engine.floats(p.outputs[len(p.outputs)-1].slot))
+	r.backward, r.n, r.load, r.values = false, n, load, dst
+	return r.each()
+}
+
+func (r *Replicas) forwardAll(worker int) error {
+	for i := range r.n {
+		at := i % len(r.programs)
+		if at%r.workers != worker {
+			continue
 		}
-		return nil
-	})
+		p := r.programs[at]
+		if err := r.loadNext(p, i, false); err != nil {
+			return err
+		}
+		if err := p.Forward(); err != nil {
+			return err
+		}
+		r.holds[at] = i
+		copy(r.values[i*r.size:(i+1)*r.size], p.engine.floats(p.outputs[len(p.outputs)-1].slot))
+	}
+	return nil
+}
+
+// loadNext loads micro-batch i when it is its turn, unless it is held.
+func (r *Replicas) loadNext(p *Program, i int, held bool) error {
+	if err := r.order.enter(i); err != nil {
+		return err
+	}
+	if !held {
+		if err := r.load(p, i); err != nil {
+			r.order.stop() // nobody loads what follows
+			return err
+		}
+	}
+	r.order.leave()
+	return nil
 }
 
 // BackwardEach follows ForwardEach, with nothing run in between: it computes the
@@ -167,43 +214,41 @@ func (r *Replicas) BackwardEach(n int, load func(p *Program, i int) error, upstr
 	}
 	r.order.start(n-1, -1)
 	r.add.start(n-1, -1)
-	return r.each(func(worker int) error {
-		for i := n - 1; i >= 0; i-- {
-			at := i % len(r.programs)
-			if at%r.workers != worker {
-				continue
-			}
-			p, held := r.programs[at], r.holds[at] == i
-			if err := r.order.pass(i, func() error {
-				if held {
-					return nil
-				}
-				return load(p, i)
-			}); err != nil {
-				return err
-			}
-			if !held {
-				if err := p.Forward(); err != nil {
-					return err
-				}
-			}
-			r.holds[at] = -1
-			first := i == n-1 && !r.accumulate
-			p.SetAccumulate(r.private == nil && !first)
-			if err := p.Backward(upstream[i*r.size : (i+1)*r.size]); err != nil {
-				return err
-			}
-			if err := r.add.pass(i, func() error {
-				if r.private != nil {
-					r.addUp(r.private[worker], first)
-				}
-				return nil
-			}); err != nil {
+	r.backward, r.n, r.load, r.values = true, n, load, upstream
+	return r.each()
+}
+
+func (r *Replicas) backwardAll(worker int) error {
+	for i := r.n - 1; i >= 0; i-- {
+		at := i % len(r.programs)
+		if at%r.workers != worker {
+			continue
+		}
+		p, held := r.programs[at], r.holds[at] == i
+		if err := r.loadNext(p, i, held); err != nil {
+			return err
+		}
+		if !held {
+			if err := p.Forward(); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
+		r.holds[at] = -1
+		first := i == r.n-1 && !r.accumulate
+		p.SetAccumulate(r.private == nil && !first)
+		if err := p.Backward(r.values[i*r.size : (i+1)*r.size]); err != nil {
+			return err
+		}
+		if r.private == nil {
+			continue
+		}
+		if err := r.add.enter(i); err != nil {
+			return err
+		}
+		r.addUp(r.private[worker], first)
+		r.add.leave()
+	}
+	return nil
 }
 
 // addUp adds the gradients of one micro-batch to the sums, or begins them.
@@ -217,45 +262,45 @@ func (r *Replicas) addUp(from [][]float32, first bool) {
 	}
 }
 
-// each runs f for every worker and returns when all are done, with the first error.
-// A panic of a worker goes on in the caller.
-func (r *Replicas) each(f func(worker int) error) error {
-	if r.workers == 1 {
-		return f(0)
+// each lets every worker do its part and returns when all are done, with the first
+// error. A panic of a worker goes on in the caller.
+func (r *Replicas) each() error {
+	r.err, r.failure = nil, nil
+	r.ended.Add(len(r.begin))
+	for _, begin := range r.begin {
+		begin <- struct{}{}
 	}
-	var (
-		all     sync.WaitGroup
-		mu      sync.Mutex
-		first   error
-		failure any
-	)
-	run := func(worker int) {
-		err := errPanic
-		defer func() {
-			if err == nil {
-				return
-			}
-			mu.Lock()
-			if v := recover(); v != nil {
-				failure = v
-			} else if first == nil && !errors.Is(err, errStopped) {
-				first = err
-			}
-			mu.Unlock()
-			r.order.stop()
-			r.add.stop()
-		}()
-		err = f(worker)
+	r.run(0)
+	r.ended.Wait()
+	r.load, r.values = nil, nil
+	if r.failure != nil {
+		panic(r.failure)
 	}
-	for worker := 1; worker < r.workers; worker++ {
-		all.Go(func() { run(worker) })
+	return r.err
+}
+
+// run does one worker's part and keeps what went wrong.
+func (r *Replicas) run(worker int) {
+	err := errPanic
+	defer func() {
+		if err == nil {
+			return
+		}
+		r.mu.Lock()
+		if v := recover(); v != nil {
+			r.failure = v
+		} else if r.err == nil && !errors.Is(err, errStopped) {
+			r.err = err
+		}
+		r.mu.Unlock()
+		r.order.stop()
+		r.add.stop()
+	}()
+	if r.backward {
+		err = r.backwardAll(worker)
+	} else {
+		err = r.forwardAll(worker)
 	}
-	run(0)
-	all.Wait()
-	if failure != nil {
-		panic(failure)
-	}
-	return first
 }
 
 var (
@@ -274,8 +319,8 @@ type turnstile struct {
 
 func (t *turnstile) start(first, by int) { t.next, t.by, t.stopped = first, by, false }
 
-// pass waits for the turn of i and calls f in it.
-func (t *turnstile) pass(i int, f func() error) error {
+// enter waits for the turn of i. It is over with leave.
+func (t *turnstile) enter(i int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.next != i && !t.stopped {
@@ -284,12 +329,15 @@ func (t *turnstile) pass(i int, f func() error) error {
 	if t.stopped {
 		return errStopped
 	}
-	if err := f(); err != nil {
-		return err
-	}
+	return nil
+}
+
+// leave gives the turn to the next micro-batch.
+func (t *turnstile) leave() {
+	t.mu.Lock()
 	t.next += t.by
 	t.ready.Broadcast()
-	return nil
+	t.mu.Unlock()
 }
 
 func (t *turnstile) stop() {
@@ -324,8 +372,12 @@ func (r *Replicas) ArenaBytes() int {
 	return bytes
 }
 
-// Close closes all Programs.
+// Close ends the workers and closes all Programs.
 func (r *Replicas) Close() error {
+	for _, begin := range r.begin {
+		close(begin)
+	}
+	r.begin = nil
 	var errs []error
 	for _, p := range r.programs {
 		errs = append(errs, p.Close())

@@ -37,6 +37,10 @@ type Config struct {
 	Steps      int `json:"steps"`
 	Batch      int `json:"batch"`
 	MicroBatch int `json:"micro_batch"` // images in memory at once; divides Batch
+	// Shards is the number of equal parts of a micro-batch that threads take one by one; it divides MicroBatch. Zero lets
+	// [Run] choose by the model's size, not by the machine: gradients are added up part by part, which decides their
+	// last bits.
+	Shards int `json:"shards"`
 
 	LearningRate float64      `json:"learning_rate"` // peak
 	Warmup       float64      `json:"warmup"`        // steps with a rising rate, below 1 as a share of Steps; then a cosine to 0
@@ -119,6 +123,8 @@ func (c Config) Validate() error {
 		{"batch", c.Batch >= 2, c.Batch, "at least 2: a contrastive loss compares the pictures of a batch"},
 		{"micro_batch", c.MicroBatch >= 1 && c.MicroBatch <= c.Batch && c.Batch%max(c.MicroBatch, 1) == 0, c.MicroBatch,
 			fmt.Sprintf("a divisor of the batch, %d", c.Batch)},
+		{"shards", c.Shards == 0 || c.Shards >= 1 && c.MicroBatch%c.Shards == 0, c.Shards,
+			fmt.Sprintf("a divisor of the micro-batch, %d, or 0", c.MicroBatch)},
 		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
 		{"learning_rate", c.LearningRate > 0 && c.LearningRate <= 10, c.LearningRate, "above 0, at most 10"},
 		{"warmup", c.Warmup >= 0 && c.warmupSteps() < c.Steps, c.Warmup, "fewer steps than the run has, or a share of them"},
@@ -132,8 +138,11 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// resolve replaces [AutoPositives], and settles what a frozen tower leaves no choice of.
+// resolve replaces [AutoPositives] and shards that are left open, and settles what a frozen tower leaves no choice of.
 func (c Config) resolve(ds dataloader.Dataset) Config {
+	if c.Shards == 0 {
+		c.Shards = shardsFor(c)
+	}
 	if c.Freeze == nn.TextTower {
 		c.WordDropout = 0
 	}

@@ -273,7 +273,7 @@ func TestCheckpointOption(t *testing.T) {
 	off, less := start(t, c, options(t), d), start(t, c, Options{
 		Out: t.TempDir(), Resume: ResumeAuto, Threads: 1, Workers: 1, Keep: 1, Checkpoint: true,
 	}, d)
-	if a, b := off.vision.program.ArenaBytes(), less.vision.program.ArenaBytes(); b >= a {
+	if a, b := off.vision.replicas.ArenaBytes(), less.vision.replicas.ArenaBytes(); b >= a {
 		t.Errorf("%d bytes with checkpoints, %d without", b, a)
 	}
 }

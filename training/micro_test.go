@@ -151,7 +151,7 @@ func TestMemoryOfAStep(t *testing.T) {
 	c.Batch = 96
 	large := start(t, c, options(t), d)
 	for i, p := range []struct{ small, large *tower }{{small.vision, large.vision}, {small.text, large.text}} {
-		if a, b := p.small.program.ArenaBytes(), p.large.program.ArenaBytes(); a != b || a == 0 {
+		if a, b := p.small.replicas.ArenaBytes(), p.large.replicas.ArenaBytes(); a != b || a == 0 {
 			t.Errorf("tower %d: %d bytes for a batch of 8, %d for one of 96", i, a, b)
 		}
 	}

@@ -80,16 +80,6 @@ type trainer struct {
 	closeables []func()
 }
 
-// tower is one side of the model, compiled for micro-batches. One that is frozen is not differentiated; the text tower
-// has no program then.
-type tower struct {
-	program *graph.Program
-	frozen  bool
-	images  *graph.Node
-	text    nn.TextInput
-	emb     *graph.Node
-}
-
 // newTrainer builds the model and everything around it, and touches no file.
 func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err error) {
 	if err := errors.Join(c.Validate(), o.Validate()); err != nil {
@@ -117,23 +107,25 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}()
 	t.pool = kernel.NewPool(o.Threads)
 	t.closeables = append(t.closeables, t.pool.Close)
-	backend, towers := graph.NewCPU(t.pool), graph.NewCPU(t.pool.With(c.Precision))
+	backend := graph.NewCPU(t.pool)
 
 	if err := t.makeModel(); err != nil {
 		return nil, err
 	}
 	t.encoder = newEncoder(t.words)
-	if t.vision, err = t.compile(towers, nn.VisionTower, func(b *graph.Builder, w *tower) {
-		w.images, w.emb = t.model.Vision(b, c.MicroBatch)
+	if t.vision, err = t.compile(nn.VisionTower, func(b *graph.Builder, w *tower, batch int) {
+		w.images, w.emb = t.model.Vision(b, batch)
 	}); err != nil {
 		return nil, err
 	}
+	t.vision.bind = t.bindImages
 	if c.Freeze != nn.TextTower {
-		if t.text, err = t.compile(towers, nn.TextTower, func(b *graph.Builder, w *tower) {
-			w.text, w.emb = t.model.Text(b, c.MicroBatch)
+		if t.text, err = t.compile(nn.TextTower, func(b *graph.Builder, w *tower, batch int) {
+			w.text, w.emb = t.model.Text(b, batch)
 		}); err != nil {
 			return nil, err
 		}
+		t.text.bind = t.bindText
 	}
 	if t.loss, err = loss.ForModel(t.model, c.Loss, c.Batch, backend); err != nil {
 		return nil, err
@@ -178,26 +170,6 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	return t, nil
 }
 
-// compile makes the training program of one tower.
-func (t *trainer) compile(backend graph.Backend, which nn.Tower, build func(*graph.Builder, *tower)) (*tower, error) {
-	b, w := graph.NewBuilder(), &tower{frozen: which == t.config.Freeze}
-	build(b, w)
-	if err := b.Err(); err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
-	config := graph.Config{Backend: backend, Embedding: w.emb}
-	if !w.frozen {
-		config.Wrt, config.Training, config.Checkpoint = b.Params(), true, t.options.Checkpoint
-	}
-	program, err := graph.Compile(b, config)
-	if err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
-	w.program = program
-	t.closeables = append(t.closeables, func() { program.Close() })
-	return w, t.model.Bind(program)
-}
-
 // close releases what the run holds, the last made first.
 func (t *trainer) close() {
 	if t.journal != nil {
@@ -229,9 +201,9 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	passes := t.config.Batch / t.config.MicroBatch
 	loadImages := func(i int) error { return t.loadImages(ctx, i) }
 	loadText := func(i int) error { return t.loadText(ctx, i) }
-	err := t.vision.program.ForwardEach(passes, loadImages, t.images)
+	err := t.vision.forward(passes, loadImages, t.images)
 	for errors.Is(err, dataloader.ErrRestart) {
-		err = t.vision.program.ForwardEach(passes, loadImages, t.images)
+		err = t.vision.forward(passes, loadImages, t.images)
 	}
 	if err != nil {
 		return fmt.Errorf("training: %w", err)
@@ -239,7 +211,7 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	t.fill(batch)
 	if t.text == nil {
 		t.frozen.rows(t.texts, t.captions)
-	} else if err := t.text.program.ForwardEach(passes, loadText, t.texts); err != nil {
+	} else if err := t.text.forward(passes, loadText, t.texts); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
 	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
@@ -250,12 +222,12 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 		return t.nonFinite(fmt.Errorf("the loss is %v", value))
 	}
 	if !t.vision.frozen {
-		if err := t.vision.program.BackwardEach(passes, loadImages, t.loss.GradImg); err != nil {
+		if err := t.vision.backward(passes, loadImages, t.loss.GradImg); err != nil {
 			return fmt.Errorf("training: %w", err)
 		}
 	}
 	if t.text != nil {
-		if err := t.text.program.BackwardEach(passes, loadText, t.loss.GradTxt); err != nil {
+		if err := t.text.backward(passes, loadText, t.loss.GradTxt); err != nil {
 			return fmt.Errorf("training: %w", err)
 		}
 	}
@@ -304,40 +276,47 @@ func (t *trainer) fill(batch *dataloader.Batch) {
 	t.model.FillText(t.ids, t.weights, t.encoded, rng, t.config.WordDropout)
 }
 
-// loadImages binds the pictures of micro-batch i of the batch.
-func (t *trainer) loadImages(ctx context.Context, i int) error {
-	if err := t.loader.Load(ctx, t.batch, i); err != nil {
-		return err
-	}
-	t.vision.program.SetSeed(t.dropoutSeed(i))
-	return t.vision.program.SetFloats(t.vision.images, t.batch.Images)
+// loadImages brings the pictures of micro-batch i of the batch.
+func (t *trainer) loadImages(ctx context.Context, i int) error { return t.loader.Load(ctx, t.batch, i) }
+
+// bindImages binds the pictures of a shard of micro-batch i, which is loaded.
+func (t *trainer) bindImages(p *graph.Program, i, shard int) error {
+	n := len(t.batch.Images) / t.config.Shards
+	p.SetSeed(t.dropoutSeed(i, shard))
+	return p.SetFloats(t.vision.images, t.batch.Images[shard*n:(shard+1)*n])
 }
 
-// loadText binds the captions of micro-batch i, as fill left them.
-func (t *trainer) loadText(ctx context.Context, i int) error {
-	if err := ctx.Err(); err != nil && t.config.MicroBatch < t.config.Batch {
-		return err
+// loadText has nothing to bring: fill left the captions of the whole batch.
+func (t *trainer) loadText(ctx context.Context, _ int) error {
+	if t.config.MicroBatch < t.config.Batch {
+		return ctx.Err()
 	}
-	n := t.config.MicroBatch * t.config.Model.Text.Length
-	t.text.program.SetSeed(t.dropoutSeed(i))
-	if err := t.text.program.SetIDs(t.text.text.IDs, t.ids[i*n:(i+1)*n]); err != nil {
-		return err
-	}
-	return t.text.program.SetFloats(t.text.text.Weights, t.weights[i*n:(i+1)*n])
+	return nil
 }
 
-// dropoutSeed is that of micro-batch i of this step, the same each time it is forwarded.
-func (t *trainer) dropoutSeed(i int) uint64 {
-	return rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i)).Uint64()
+// bindText binds the captions of a shard of micro-batch i.
+func (t *trainer) bindText(p *graph.Program, i, shard int) error {
+	n := t.config.MicroBatch / t.config.Shards * t.config.Model.Text.Length
+	at := (i*t.config.Shards + shard) * n
+	p.SetSeed(t.dropoutSeed(i, shard))
+	if err := p.SetIDs(t.text.text.IDs, t.ids[at:at+n]); err != nil {
+		return err
+	}
+	return p.SetFloats(t.text.text.Weights, t.weights[at:at+n])
+}
+
+// dropoutSeed is that of a shard of micro-batch i of this step, the same each time it is forwarded.
+func (t *trainer) dropoutSeed(i, shard int) uint64 {
+	return rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i*t.config.Shards+shard)).Uint64()
 }
 
 // nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity.
 func (t *trainer) nonFinite(cause error) error {
 	const most = 12
 	names := t.model.Params.NonFinite()
-	names = append(names, t.vision.program.NonFinite()...)
+	names = append(names, t.vision.replicas.NonFinite()...)
 	if t.text != nil {
-		names = append(names, t.text.program.NonFinite()...)
+		names = append(names, t.text.replicas.NonFinite()...)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

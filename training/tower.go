@@ -1,0 +1,146 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+
+	"relsim/graph"
+	"relsim/kernel"
+	"relsim/nn"
+)
+
+// tower is one side of the model, compiled for the shards of a micro-batch. One that is frozen is not differentiated;
+// the text tower has no programs then.
+type tower struct {
+	frozen   bool
+	replicas *graph.Replicas
+	images   *graph.Node
+	text     nn.TextInput
+	emb      *graph.Node
+	shards   int
+	again    []float32 // embeddings of a micro-batch that is forwarded once more
+
+	// bind binds shard of micro-batch i, which is loaded.
+	bind    func(p *graph.Program, i, shard int) error
+	current int // the micro-batch
+	rebind  func(p *graph.Program, shard int) error
+}
+
+// Bounds of the choice of shards.
+const (
+	shardRows  = 1024 // least rows of a shard: below, matrix products lose more than threads gain
+	shardShare = 10   // activations are this many times as large as the gradients of two threads, or there is one shard
+)
+
+// shardsFor chooses the number of shards: as many powers of two as leave each of them enough rows, where a copy of the
+// gradients for each thread is small beside the activations.
+func shardsFor(c Config) int {
+	v := c.Model.Vision
+	rows := c.MicroBatch * v.Tokens()
+	activations := 14 * rows * v.Width * max(v.Layers, 1) // of a layer, per row and column: norms, qkv, attention, MLP
+	params := (4*v.Width + 2*v.MLP) * v.Width * v.Layers
+	if t := c.Model.Text; t.Kind == nn.Transformer {
+		params += (4*t.Width + 2*t.MLP) * t.Width * t.Layers
+	}
+	shards := 1
+	if shardShare*2*params > activations {
+		return shards
+	}
+	for c.MicroBatch%(2*shards) == 0 && rows/(2*shards) >= shardRows {
+		shards *= 2
+	}
+	return shards
+}
+
+// compile makes the training programs of one tower, one for each shard.
+func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower, batch int)) (*tower, error) {
+	b, w := graph.NewBuilder(), &tower{shards: t.config.Shards, frozen: which == t.config.Freeze}
+	w.rebind = func(p *graph.Program, shard int) error { return w.bind(p, w.current, shard) }
+	build(b, w, t.config.MicroBatch/w.shards)
+	if err := b.Err(); err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	workers := min(t.options.Threads, w.shards)
+	backends := []graph.Backend{graph.NewCPU(t.pool.With(t.config.Precision))}
+	if workers > 1 {
+		backends = nil
+		for range workers {
+			pool := kernel.NewPool(t.options.Threads / workers)
+			t.closeables = append(t.closeables, pool.Close)
+			backends = append(backends, graph.NewCPU(pool.With(t.config.Precision)))
+		}
+	}
+	config := graph.Config{Backend: backends[0], Embedding: w.emb}
+	if !w.frozen {
+		config.Wrt, config.Training, config.Checkpoint = b.Params(), true, t.options.Checkpoint
+	}
+	program, err := graph.Compile(b, config)
+	if err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	t.closeables = append(t.closeables, func() { program.Close() })
+	programs := []*graph.Program{program}
+	for i := 1; i < w.shards; i++ {
+		p, err := program.Replica(backends[i%workers])
+		if err != nil {
+			return nil, fmt.Errorf("training: %w", err)
+		}
+		t.closeables = append(t.closeables, func() { p.Close() })
+		programs = append(programs, p)
+	}
+	for _, p := range programs {
+		if err := t.model.Bind(p); err != nil {
+			return nil, err
+		}
+	}
+	if w.replicas, err = graph.NewReplicas(programs, workers); err != nil {
+		return nil, fmt.Errorf("training: %w", err)
+	}
+	t.closeables = append(t.closeables, func() { w.replicas.Close() })
+	return w, nil
+}
+
+// forward writes the embeddings of n micro-batches to dst. Load brings one of them.
+func (w *tower) forward(n int, load func(i int) error, dst []float32) error {
+	size := len(dst) / n
+	for i := range n {
+		if err := w.forwardOne(i, load, dst[i*size:(i+1)*size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *tower) forwardOne(i int, load func(i int) error, dst []float32) error {
+	if err := load(i); err != nil {
+		return err
+	}
+	w.current = i
+	return w.replicas.ForwardEach(w.shards, w.rebind, dst)
+}
+
+// backward follows forward: it computes the gradients of the batch from upstream, that of its embeddings, from the
+// last micro-batch to the first, and forwards all but the last once more (arXiv:2101.06983).
+func (w *tower) backward(n int, load func(i int) error, upstream []float32) error {
+	size := len(upstream) / n
+	for i := n - 1; i >= 0; i-- {
+		if i < n-1 {
+			if w.again == nil {
+				w.again = make([]float32, size)
+			}
+			if err := w.forwardOne(i, load, w.again); err != nil {
+				return err
+			}
+		}
+		w.replicas.SetAccumulate(i < n-1)
+		if err := w.replicas.BackwardEach(w.shards, noReload, upstream[i*size:(i+1)*size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noReload stands for loading a shard again: the activations of all are there.
+func noReload(*graph.Program, int) error {
+	return errors.New("training: a shard was forwarded and is gone")
+}
