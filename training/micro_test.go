@@ -6,10 +6,12 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
 	"relsim/dataloader"
+	"relsim/nn"
 )
 
 // start returns a run that is about to take its first step.
@@ -50,8 +52,8 @@ func TestGradientOfMicroBatches(t *testing.T) {
 	for _, g := range want {
 		norm += float64(g) * float64(g)
 	}
-	for _, micro := range []int{24, 8, 1} {
-		c.MicroBatch = micro
+	for _, cut := range []struct{ micro, shards int }{{24, 1}, {8, 1}, {1, 1}, {48, 4}, {24, 3}} {
+		c.MicroBatch, c.Shards = cut.micro, cut.shards
 		o := options(t)
 		o.keepPictures = 1
 		parts := start(t, c, o, d)
@@ -63,7 +65,7 @@ func TestGradientOfMicroBatches(t *testing.T) {
 			off += (float64(g) - float64(want[i])) * (float64(g) - float64(want[i]))
 		}
 		if !(off <= 1e-10*norm) || norm == 0 {
-			t.Errorf("micro-batch %d: the gradient is off by %.3g of its norm", micro, math.Sqrt(off/norm))
+			t.Errorf("%+v: the gradient is off by %.3g of its norm", cut, math.Sqrt(off/norm))
 		}
 	}
 }
@@ -80,6 +82,56 @@ func (c cancelling) Image(ctx context.Context, i int) (*dataloader.Image, error)
 		c.cancel()
 	}
 	return c.Dataset.Image(ctx, i)
+}
+
+// TestShards holds runs on other numbers of threads, more and fewer than shards, to that on one: bit for bit.
+func TestShards(t *testing.T) {
+	s, c := tiny()
+	d := tinyData(t, s)
+	c.Batch, c.MicroBatch, c.Shards, c.Steps = 32, 16, 4, 3
+	c.Model.Vision.Dropout = .1
+	var want []float32
+	for _, threads := range []int{1, 2, 3, 4, 9} {
+		o := options(t)
+		o.Threads = threads
+		run := start(t, c, o, d)
+		for range c.Steps {
+			if err := run.take(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := slices.Clone(run.model.Params.Data())
+		if want == nil {
+			want = got
+		}
+		for i, w := range want {
+			if got[i] != w {
+				t.Fatalf("%d threads: parameter %d is %v, %v on one thread", threads, i, got[i], w)
+			}
+		}
+	}
+}
+
+// TestShardsChosen: by the model and the micro-batch.
+func TestShardsChosen(t *testing.T) {
+	for _, tt := range []struct {
+		preset string
+		micro  int
+		want   int
+	}{{"scenes", 64, 4}, {"scenes", 8, 1}, {"scenes", 48, 2}, {"scenes", 63, 1}, {"vit-ti/8", 256, 16}, {"vit-b/16", 8, 1}} {
+		c := Default()
+		var err error
+		if c.Model, err = nn.Preset(tt.preset); err != nil {
+			t.Fatal(err)
+		}
+		c.Batch, c.MicroBatch = 2*tt.micro, tt.micro
+		if got := shardsFor(c); got != tt.want {
+			t.Errorf("%s, %d pictures: %d shards, want %d", tt.preset, tt.micro, got, tt.want)
+		}
+		if c.Shards = 5; c.Validate() == nil {
+			t.Errorf("%s, %d pictures: 5 shards are taken", tt.preset, tt.micro)
+		}
+	}
 }
 
 // TestResumeMicroBatches interrupts runs in the middle of steps, in the first pass and in the second, and holds what

@@ -43,6 +43,7 @@ type options struct {
 	steps      int
 	batch      int
 	microBatch int
+	shards     int
 	precision  string
 	lr         float64
 	warmup     float64
@@ -120,6 +121,8 @@ Optimisation
   --steps N              steps; wins over --epochs
   --batch N              pictures of a step (64)
   --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
+  --shards N             parts of a micro-batch that threads take one by one; decides last bits, so it is chosen by the
+                         model's size, not by the machine (0: chosen)
   --precision P          of the layers' matrix products: auto, float32 or bf16 (auto: float32); bf16 takes a processor
                          with AMX or AVX512_BF16, and keeps weights, optimiser, norms, softmax and loss in float32
   --grad-checkpointing   keep, of the activations, only what enters the blocks, and compute the others again: the same
@@ -185,6 +188,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.batch, "batch", d.Batch, "")
 	fs.IntVar(&o.microBatch, "micro-batch", 0, "")
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
+	fs.IntVar(&o.shards, "shards", 0, "")
 	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
 	fs.Float64Var(&o.warmup, "warmup", d.Warmup, "")
 	fs.Float64Var(&o.decay, "weight-decay", d.Optimizer.WeightDecay, "")
@@ -238,7 +242,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"steps", o.steps}, {"micro-batch", o.microBatch}} {
+	}{{"steps", o.steps}, {"micro-batch", o.microBatch}, {"shards", o.shards}} {
 		if given[f.name] && f.value < 1 {
 			return nil, fmt.Errorf("%w: --%s is %d: want at least 1", errUsage, f.name, f.value)
 		}
@@ -339,7 +343,7 @@ func (o *options) training(n int) (training.Config, error) {
 	c.Model = model
 	c.Captions = o.captions
 	c.Loss.Kind, c.Loss.Positives = loss.Kind(o.loss), loss.Positives(o.positives)
-	c.Batch, c.MicroBatch = o.batch, o.microBatch
+	c.Batch, c.MicroBatch, c.Shards = o.batch, o.microBatch, o.shards
 	if o.microBatch == 0 {
 		c.MicroBatch = o.batch
 	}
