@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -157,6 +158,32 @@ func BenchmarkAttention(b *testing.B) {
 			b.Run(name+"/pass=o", func(b *testing.B) { benchFlops(b, 2*flops, func() { Attention(nil, o, lse, qkv, nil, s) }) })
 			b.Run(name+"/pass=dqkv", func(b *testing.B) {
 				benchFlops(b, 5*flops, func() { AttentionGrad(nil, dqkv, do, o, lse, qkv, nil, s) })
+			})
+		}
+	})
+}
+
+// BenchmarkPeak measures what all kernels are compared with: the multiply-adds of one core, and of all together for
+// longer, where they may be slower.
+func BenchmarkPeak(b *testing.B) {
+	benchTiers(b, func(b *testing.B) {
+		run, flops := peakRounds(Active())
+		if run == nil {
+			b.Skip("no assembly")
+		}
+		for _, threads := range []int{1, runtime.GOMAXPROCS(0)} {
+			b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+				pool := NewPool(threads)
+				defer pool.Close()
+				const items, rounds = 100, 20000
+				best := math.Inf(1)
+				for b.Loop() {
+					start := time.Now()
+					pool.Run(items, func(int) { run(rounds) })
+					best = min(best, time.Since(start).Seconds())
+				}
+				b.ReportMetric(items*rounds*flops/best/1e9, "GFLOP/s")
+				b.ReportMetric(items*rounds*flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "mean-GFLOP/s")
 			})
 		}
 	})

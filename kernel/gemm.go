@@ -39,14 +39,14 @@ func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []f
 // caches of 512 KiB and more.
 const (
 	gemmKC       = 384     // products that a sum takes up before it is stored
-	gemmMC       = 192     // most rows of A in a block, which stays in the level-2 cache
+	gemmMC       = 208     // most rows of A in a block, which stays in the level-2 cache
 	gemmPackedB  = 1 << 22 // most values of B that are packed at once
 	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
 	gemmLargeB   = 1 << 21 // values of B that are far from the processor
 	gemmRoundB   = 1 << 20 // values of B above which a long sum is done in rounds, so that what is packed stays near
 	gemmPackRows = 128     // rows of B that an item packs
 	gemmRows     = 16      // rows that are packed together, so that each is read in order
-	gemmItems    = 8       // blocks wanted, so that several threads have work
+	gemmItems    = 8       // least blocks wanted, so that several threads have work
 	gemmSplitK   = 1024    // least products of a piece when the sum itself is cut
 	gemmPieces   = 16      // most pieces of a sum
 	gemmFewTiles = 256     // tiles of C below which the sum is cut
@@ -101,7 +101,8 @@ type gemmWork struct {
 // room returns x with at least n values, the same memory if it has them.
 func room(x []float32, n int) []float32 {
 	if cap(x) < n {
-		return make([]float32, n)
+		x = make([]float32, n)
+		AdviseHuge(x)
 	}
 	return x[:n]
 }
@@ -149,14 +150,16 @@ func (g *gemmJob) run(p *Pool) {
 	}
 
 	// Blocks are made smaller for the threads' sake, but every block reads all of B.
-	g.mBlock = gemmMC
 	least := 3 * u.mr
 	if g.k*g.n > gemmLargeB {
 		least = 12 * u.mr
 	}
-	for g.mBlock > least && ceilDiv(g.m, g.mBlock) < gemmItems {
-		g.mBlock = max(least, ceilDiv(g.mBlock/2, u.mr)*u.mr)
+	want := max(gemmItems, 2*p.Threads())
+	blocks := max(ceilDiv(g.m, gemmMC), min(want, g.m/least), 1)
+	if even := ceilDiv(blocks, p.Threads()) * p.Threads(); g.m/even >= least {
+		blocks = even // all threads end together
 	}
+	g.mBlock = ceilDiv(ceilDiv(g.m, blocks), u.mr) * u.mr
 	g.mBlocks = ceilDiv(g.m, g.mBlock)
 	kRound, nRound := g.k, g.n
 	if g.packB && g.k*g.n > gemmPackedB {
@@ -182,7 +185,7 @@ func (g *gemmJob) run(p *Pool) {
 					p.run(ceilDiv(g.k1-g.k0, gemmPackRows), g)
 				}
 			}
-			g.nBlock = ceilDiv(g.panels, min(g.panels, ceilDiv(gemmItems, g.mBlocks)))
+			g.nBlock = ceilDiv(g.panels, min(g.panels, ceilDiv(want, g.mBlocks)))
 			g.phase = gemmBlocks
 			p.run(g.mBlocks*ceilDiv(g.panels, g.nBlock), g)
 		}
