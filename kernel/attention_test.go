@@ -84,7 +84,13 @@ func attentionCases() []attentionCase {
 		attentionCase{AttentionShape{2, 1, 1, 1, false}, ""}, attentionCase{AttentionShape{0, 4, 1, 8, false}, ""},
 		attentionCase{AttentionShape{2, 0, 1, 8, false}, ""}, attentionCase{AttentionShape{1, 17, 3, 72, true}, ""},
 		attentionCase{AttentionShape{1, 70, 2, 33, false}, "holes"}, attentionCase{AttentionShape{1, 600, 1, 8, true}, "holes"},
-		attentionCase{AttentionShape{2, 256, 1, 16, false}, ""})
+		attentionCase{AttentionShape{2, 256, 1, 16, false}, ""},
+		// Lengths and head widths of vision transformers, and lengths that take many blocks of rows.
+		attentionCase{AttentionShape{2, 1, 2, 16, true}, ""}, attentionCase{AttentionShape{2, 7, 2, 24, true}, "holes"},
+		attentionCase{AttentionShape{1, 64, 2, 32, false}, ""}, attentionCase{AttentionShape{1, 50, 2, 64, false}, ""},
+		attentionCase{AttentionShape{1, 77, 2, 64, true}, "tail"}, attentionCase{AttentionShape{1, 197, 1, 80, true}, "tail"},
+		attentionCase{AttentionShape{1, 130, 1, 128, false}, "holes"}, attentionCase{AttentionShape{1, 577, 1, 64, true}, ""},
+		attentionCase{AttentionShape{1, 1500, 1, 16, true}, "holes"})
 }
 
 // keys returns the mask.
@@ -121,6 +127,23 @@ func TestAttention(t *testing.T) {
 			o.check(t, name+": o")
 			lse.check(t, name+": lse")
 			dqkv.check(t, name+": dqkv")
+		}
+	})
+}
+
+// TestAttentionScratch runs a long sequence: no item holds scores of all pairs of tokens, but those of a block of rows.
+func TestAttentionScratch(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		s := AttentionShape{1, 1200, 1, 8, false}
+		n := s.Tokens * s.HeadDim
+		qkv, o, lse := nanGuarded(newRand(1), 3*n), make([]float32, n), make([]float32, s.Tokens)
+		attentionWorks = freelist[attentionWork]{}
+		Attention(nil, o, lse, qkv, nil, s)
+		AttentionGrad(nil, make([]float32, 3*n), o, o, lse, qkv, nil, s)
+		w := attentionWorks.get()
+		most := max(attentionBlock, microKernels.get().mr*(s.Tokens+32))
+		if len(w.scores) == 0 || cap(w.scores) > most || cap(w.dps) > most {
+			t.Errorf("%d and %d scores are held at once, want at most %d", cap(w.scores), cap(w.dps), most)
 		}
 	})
 }
