@@ -34,11 +34,13 @@ func (k linear) operands() []operand {
 }
 func (k linear) results() []dims { return []dims{dimsOf(k.rows, k.out)} }
 func (k linear) run(c *call) {
-	var bias []float32
+	kernel.Linear(c.pool, c.out[0], c.in[0], c.in[1], k.biasOf(c), k.rows, k.in, k.out)
+}
+func (k linear) biasOf(c *call) []float32 {
 	if k.bias {
-		bias = c.in[2]
+		return c.in[2]
 	}
-	kernel.Linear(c.pool, c.out[0], c.in[0], c.in[1], bias, k.rows, k.in, k.out)
+	return nil
 }
 func (k linear) wrt() []bool { return []bool{true, true, true}[:len(k.operands())] }
 func (k linear) diff(in gorgonia.Nodes, _, dy *Node) (gorgonia.Nodes, error) {

@@ -83,9 +83,10 @@ type planner struct {
 	keep  []bool        // slots that stay readable
 }
 
-// newPlan orders what outputs and gradients need, chooses what is computed twice,
-// and lays it out. marks are nodes that were marked by [Builder.Checkpoint].
-func newPlan(outputs, gradients, marks []*Node) *plan {
+// newPlan orders what outputs and gradients need, chooses what is computed twice and
+// what is computed together, unless apart, and lays it out. marks are nodes that were
+// marked by [Builder.Checkpoint].
+func newPlan(outputs, gradients, marks []*Node, apart bool) *plan {
 	p := &planner{at: map[value]int{}}
 	forward := ancestors(outputs)
 	p.addNodes(forward)
@@ -106,6 +107,9 @@ func newPlan(outputs, gradients, marks []*Node) *plan {
 		kept[i] = p.slotOf(n)
 	}
 	p.recompute(kept)
+	if !apart {
+		p.fuse(gradients)
+	}
 	p.addSinks(gradients)
 	p.layOut()
 	return &p.plan

@@ -21,6 +21,8 @@ type Config struct {
 	// and computes those before the last of them again: less memory, and about one
 	// more Forward. The results have the same bits.
 	Checkpoint bool
+
+	apart bool // each op is a step of its own, for tests
 }
 
 // Program is a part of a graph made ready to run. It is for one goroutine; its
@@ -95,7 +97,7 @@ func Compile(b *Builder, c Config) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	plan := newPlan(results, gradients, marks)
+	plan := newPlan(results, gradients, marks, c.apart)
 	p := &Program{
 		graph:    b.g,
 		plan:     plan,

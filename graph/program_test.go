@@ -202,7 +202,7 @@ func TestPrune(t *testing.T) {
 	}
 	head := []*Node{tw.b.Param("head.weight", 8, 16)}
 	if got, want := kinds(Config{Outputs: []*Node{tw.emb}}), "conv2D prependToken addPosition "+
-		"layerNorm linear attention linear add layerNorm linear gelu linear add layerNorm poolMean linear l2Normalize"; got != want {
+		"layerNorm linear attention linearAdd layerNorm linearGELU linearAdd layerNorm poolMean linear l2Normalize"; got != want {
 		t.Errorf("inference runs %s, want %s", got, want)
 	}
 	if got, want := kinds(Config{Embedding: tw.emb, Wrt: head}), kinds(Config{Outputs: []*Node{tw.emb}})+

@@ -163,7 +163,7 @@ func TestCheckpointSteps(t *testing.T) {
 		{false, map[string]int{"layerNorm": 6, "gelu": 3}},
 		{true, map[string]int{"layerNorm": 6, "gelu": 3, "linear": 2 * 3, "columnScale": 2, "attention": 2}},
 	} {
-		p := mustCompile(t, tw.b, Config{Embedding: tw.emb, Wrt: tw.b.Params(), Checkpoint: tt.checkpoint})
+		p := mustCompile(t, tw.b, Config{Embedding: tw.emb, Wrt: tw.b.Params(), Checkpoint: tt.checkpoint, apart: true})
 		forward, got := map[kind]bool{}, map[string]int{}
 		for i, s := range p.plan.steps {
 			if i < p.plan.forward {
