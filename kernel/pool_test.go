@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -113,4 +114,58 @@ func TestPoolAllocs(t *testing.T) {
 	defer p.Close()
 	f := func(int) {}
 	noAllocs(t, "Run", func() { p.Run(10, f) })
+}
+
+// TestFreelist hands structs round among goroutines: none is in two hands, and there
+// are never more of them than hands.
+func xTestFreelist(t *testing.T) {
+	type thing struct{ held atomic.Bool }
+	var (
+		list freelist[thing]
+		made sync.Map
+		all  sync.WaitGroup
+	)
+	const hands = 8
+	for range hands {
+		all.Go(func() {
+			for range 5000 {
+				x := list.get()
+				made.Store(x, true)
+				if x.held.Swap(true) {
+					t.Error("a struct is in two hands")
+				}
+				x.held.Store(false)
+				list.put(x)
+			}
+		})
+	}
+	all.Wait()
+	n := 0
+	made.Range(func(any, any) bool { n++; return true })
+	if n > hands {
+		t.Errorf("%d structs for %d hands", n, hands)
+	}
+	var many freelist[thing]
+	for range 2 * 8 {
+		many.put(new(thing)) // what has no place is forgotten
+	}
+	for range 8 {
+		if many.get() == nil {
+			t.Fatal("nil")
+		}
+	}
+}
+
+// BenchmarkPool is the price of a call whose items do nothing.
+func BenchmarkPool(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+			p := NewPool(threads)
+			defer p.Close()
+			f := func(int) {}
+			for b.Loop() {
+				p.Run(16, f)
+			}
+		})
+	}
 }

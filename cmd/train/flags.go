@@ -126,7 +126,7 @@ Optimisation
   --precision P          of the layers' matrix products: auto, float32 or bf16 (auto: float32); bf16 takes a processor
                          with AMX or AVX512_BF16, and keeps weights, optimiser, norms, softmax and loss in float32
   --grad-checkpointing   keep, of the activations, only what enters the blocks, and compute the others again: the same
-                         weights bit for bit, in a fifth of the memory, for about a seventh more time
+                         weights bit for bit, in a quarter of their memory, for about a seventh more time
   --lr R                 peak learning rate (0.0025)
   --warmup N             steps with a rising rate, then a cosine to 0; below 1 a share of the steps (0.06)
   --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
