@@ -10,7 +10,7 @@ import (
 	"relsim/scenes"
 )
 
-// BenchmarkStep times the training step of the demo, data loading included, as bench/step.py does for PyTorch.
+// BenchmarkStep times the training step of the demo, data loading included; cmd/bench times it without, beside PyTorch.
 func BenchmarkStep(b *testing.B) {
 	c := scenes.Default()
 	c.TrainProfiles = 16
