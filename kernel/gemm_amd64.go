@@ -14,6 +14,7 @@ func init() {
 type panelWidth struct {
 	cols, lanes int // columns, columns of a vector
 	full        func(*int)
+	packed      func(*int) // the same for operands that are both packed, or nil
 	masked      [9]func(*int)
 }
 
@@ -26,7 +27,9 @@ func (w *panelWidth) run(t *tile, rows, cols, mr int, mask uintptr) {
 	if n := rows / mr; n > 0 {
 		a, c, init := t.a, t.c, t.init
 		t.tiles = n
-		if cols == w.cols {
+		if cols == w.cols && w.packed != nil && t.segs == 1 && t.aRow == wordSize && t.aStep == mr*wordSize && t.bStep == w.cols*wordSize {
+			w.packed(&t.tiles)
+		} else if cols == w.cols {
 			w.full(&t.tiles)
 		} else {
 			w.masked[mr](&t.tiles)
@@ -45,11 +48,11 @@ func (w *panelWidth) run(t *tile, rows, cols, mr int, mask uintptr) {
 
 // widths512 is indexed by the number of started groups of 8 columns.
 var widths512 = func() (by8 [7]*panelWidth) {
-	w8 := &panelWidth{8, 8, gemm512_8x8, [9]func(*int){nil, gemm512_1x8m, gemm512_2x8m, gemm512_3x8m, gemm512_4x8m, gemm512_5x8m, gemm512_6x8m, gemm512_7x8m, gemm512_8x8m}}
-	w16 := &panelWidth{16, 16, gemm512_8x16, [9]func(*int){nil, gemm512_1x16m, gemm512_2x16m, gemm512_3x16m, gemm512_4x16m, gemm512_5x16m, gemm512_6x16m, gemm512_7x16m, gemm512_8x16m}}
-	w24 := &panelWidth{24, 8, gemm512_8x24, [9]func(*int){nil, gemm512_1x24m, gemm512_2x24m, gemm512_3x24m, gemm512_4x24m, gemm512_5x24m, gemm512_6x24m, gemm512_7x24m, gemm512_8x24m}}
-	w32 := &panelWidth{32, 16, gemm512_8x32, [9]func(*int){nil, gemm512_1x32m, gemm512_2x32m, gemm512_3x32m, gemm512_4x32m, gemm512_5x32m, gemm512_6x32m, gemm512_7x32m, gemm512_8x32m}}
-	w48 := &panelWidth{48, 16, gemm512_8x48, [9]func(*int){nil, gemm512_1x48m, gemm512_2x48m, gemm512_3x48m, gemm512_4x48m, gemm512_5x48m, gemm512_6x48m, gemm512_7x48m, gemm512_8x48m}}
+	w8 := &panelWidth{8, 8, gemm512_8x8, nil, [9]func(*int){nil, gemm512_1x8m, gemm512_2x8m, gemm512_3x8m, gemm512_4x8m, gemm512_5x8m, gemm512_6x8m, gemm512_7x8m, gemm512_8x8m}}
+	w16 := &panelWidth{16, 16, gemm512_8x16, nil, [9]func(*int){nil, gemm512_1x16m, gemm512_2x16m, gemm512_3x16m, gemm512_4x16m, gemm512_5x16m, gemm512_6x16m, gemm512_7x16m, gemm512_8x16m}}
+	w24 := &panelWidth{24, 8, gemm512_8x24, nil, [9]func(*int){nil, gemm512_1x24m, gemm512_2x24m, gemm512_3x24m, gemm512_4x24m, gemm512_5x24m, gemm512_6x24m, gemm512_7x24m, gemm512_8x24m}}
+	w32 := &panelWidth{32, 16, gemm512_8x32, nil, [9]func(*int){nil, gemm512_1x32m, gemm512_2x32m, gemm512_3x32m, gemm512_4x32m, gemm512_5x32m, gemm512_6x32m, gemm512_7x32m, gemm512_8x32m}}
+	w48 := &panelWidth{48, 16, gemm512_8x48, gemm512Packed8x48, [9]func(*int){nil, gemm512_1x48m, gemm512_2x48m, gemm512_3x48m, gemm512_4x48m, gemm512_5x48m, gemm512_6x48m, gemm512_7x48m, gemm512_8x48m}}
 	return [7]*panelWidth{nil, w8, w16, w24, w32, w48, w48}
 }()
 
@@ -61,9 +64,9 @@ func panel512(t *tile, rows, cols int) {
 
 var widths256 = [4]*panelWidth{
 	nil,
-	{8, 8, gemm256_4x8, [9]func(*int){nil, gemm256_1x8m, gemm256_2x8m, gemm256_3x8m, gemm256_4x8m}},
-	{16, 8, gemm256_4x16, [9]func(*int){nil, gemm256_1x16m, gemm256_2x16m, gemm256_3x16m, gemm256_4x16m}},
-	{24, 8, gemm256_4x24, [9]func(*int){nil, gemm256_1x24m, gemm256_2x24m, gemm256_3x24m, gemm256_4x24m}},
+	{8, 8, gemm256_4x8, nil, [9]func(*int){nil, gemm256_1x8m, gemm256_2x8m, gemm256_3x8m, gemm256_4x8m}},
+	{16, 8, gemm256_4x16, nil, [9]func(*int){nil, gemm256_1x16m, gemm256_2x16m, gemm256_3x16m, gemm256_4x16m}},
+	{24, 8, gemm256_4x24, nil, [9]func(*int){nil, gemm256_1x24m, gemm256_2x24m, gemm256_3x24m, gemm256_4x24m}},
 }
 
 // lanes256 holds the mask of n lanes at 8-n.

@@ -185,6 +185,9 @@ func gemm256_4x16m(t *int)
 func gemm256_4x24m(t *int)
 
 //go:noescape
+func gemm512Packed8x48(t *int)
+
+//go:noescape
 func packT4(k int, src *float32, lds int, dst *float32, ldd int)
 
 //go:noescape

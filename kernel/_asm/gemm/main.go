@@ -241,6 +241,108 @@ func (k kernel) generate() {
 	RET()
 }
 
+// packed generates the micro-kernel of whole tiles of 8 by 48 whose operands are both packed: A in columns of 8, B in
+// rows of 48. Their distances are known, so that the loop needs no addition for each row of B and each base of A: those
+// would compete with the multiply-adds for their ports.
+func packed() {
+	TEXT("gemm512Packed8x48", NOSPLIT, "func(t *int)")
+	Pragma("noescape")
+	const mr, nv, unroll = 8, 3, 4
+	v := vectors(64)
+	acc := func(i, j int) reg.VecPhysical { return v[i*nv+j] }
+	bs, brs := v[24:27], v[27:32]
+	t := Load(Param("t"), GP64())
+	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
+	a, b, c, n, crow, q := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+
+	Label("tile")
+	MOVQ(field(offCRow), crow)
+	MOVQ(field(offC), c)
+	ADDQ(field(offCNext), c)
+	for i := range mr { // the next tile reads and writes there
+		for d := 0; d < nv*64; d += 64 {
+			PREFETCHT0(Mem{Base: c, Disp: d})
+		}
+		if i+1 < mr {
+			ADDQ(crow, c)
+		}
+	}
+	MOVQ(field(offInit), c)
+	TESTQ(c, c)
+	JZ(LabelRef("zero"))
+	MOVQ(field(offInitRow), q)
+	for i := range mr {
+		for j := range nv {
+			VMOVUPS(Mem{Base: c, Disp: 64 * j}, acc(i, j))
+		}
+		if i+1 < mr {
+			ADDQ(q, c)
+		}
+	}
+	JMP(LabelRef("start"))
+	Label("zero")
+	for i := range mr * nv {
+		VPXORD(v[i], v[i], v[i])
+	}
+	Label("start")
+	MOVQ(field(offA), a)
+	MOVQ(field(offB), b)
+	step := func(k int) {
+		for j := range nv {
+			VMOVUPS(Mem{Base: b, Disp: (k*nv + j) * 64}, bs[j])
+		}
+		for i := range mr {
+			r := brs[i%len(brs)]
+			VBROADCASTSS(Mem{Base: a, Disp: (k*mr + i) * 4}, r)
+			for j := range nv {
+				VFMADD231PS(r, bs[j], acc(i, j))
+			}
+		}
+	}
+	MOVQ(field(offKC), n)
+	SHRQ(Imm(2), n)
+	JZ(LabelRef("rest"))
+	Label("loop")
+	for k := range unroll {
+		step(k)
+	}
+	ADDQ(Imm(unroll*mr*4), a)
+	ADDQ(U32(unroll*nv*64), b)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	Label("rest")
+	MOVQ(field(offKC), n)
+	ANDQ(Imm(unroll-1), n)
+	JZ(LabelRef("store"))
+	Label("one")
+	step(0)
+	ADDQ(Imm(mr*4), a)
+	ADDQ(U32(nv*64), b)
+	DECQ(n)
+	JNZ(LabelRef("one"))
+
+	Label("store")
+	MOVQ(field(offC), c)
+	for i := range mr {
+		for j := range nv {
+			VMOVUPS(acc(i, j), Mem{Base: c, Disp: 64 * j})
+		}
+		if i+1 < mr {
+			ADDQ(crow, c)
+		}
+	}
+	DECQ(field(offTiles))
+	JZ(LabelRef("done"))
+	for _, f := range [][2]int{{offANext, offA}, {offCNext, offC}, {offInitNext, offInit}} {
+		MOVQ(field(f[0]), q)
+		ADDQ(q, field(f[1]))
+	}
+	JMP(LabelRef("tile"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
 // packT writes a (4, k) block transposed: dst[q*ldd+i] = src[i*lds+q]. Distances in
 // floats.
 func packT() {
@@ -473,6 +575,7 @@ func main() {
 			}
 		}
 	}
+	packed()
 	packT()
 	for _, width := range []int{4, 8, 16, 24, 32, 48} {
 		packCopy(width)
