@@ -82,9 +82,9 @@ func (s ContrastShape) check(op string, stats, img, txt []float32, labels []int3
 // hits is the number of rows whose largest logit, the first of equal ones, is that
 // of a positive. stats, of s.Stats() values, is kept for [ContrastGrad].
 //
-// Products are in float32 whatever the precision of p. There is no (B, B) in memory: logits are made for a block of rows at a time,
-// which takes 4 MiB or 64 rows, whatever is more. They have to be above -1e9. The
-// loss is within 1e-6·max(1, max|l|) of the exact one.
+// Products are in float32 whatever the precision of p. There is no (B, B) in memory:
+// logits are made for a block of rows at a time, which takes 4 MiB or 64 rows, whatever
+// is more. They have to be above -1e9. The loss is within 1e-6·max(1, max|l|) of the exact one.
 //
 // Contrast panics if a length does not fit or a label is B or more.
 //

@@ -35,11 +35,28 @@ func gemm(p *Pool, transA, transB bool, m, n, k int, a []float32, lda int, b []f
 	gemmJobs.put(g)
 }
 
-// How a product is cut. The numbers are for level-1 caches of 32 KiB and level-2
+// gemmCut is how large the blocks of a product are. It changes no bit of the result: a
+// sum that is stored and taken up again goes on as it was.
+type gemmCut struct {
+	kc int // products that a sum takes up before it is stored
+	mc int // most rows of A in a block, which stays in the level-2 cache
+}
+
+// gemmCutFor chooses by the size of the level-2 cache in bytes. Sums twice as long spare
+// a pass over C, where twice the panel of B still leaves room for the block of A.
+func gemmCutFor(level2 int) gemmCut {
+	if level2 >= 2<<20 {
+		return gemmCut{768, 384}
+	}
+	return gemmCut{384, 208}
+}
+
+var gemmBlocking = gemmCutFor(level2Cache())
+
+// How else a product is cut. The numbers are for level-1 caches of 32 KiB and level-2
 // caches of 512 KiB and more.
 const (
-	gemmKC       = 384     // products that a sum takes up before it is stored
-	gemmMC       = 208     // most rows of A in a block, which stays in the level-2 cache
+	gemmFewRows  = 416     // most rows of C whose sum is cut
 	gemmPackedB  = 1 << 22 // most values of B that are packed at once
 	gemmPackedK  = 1 << 14 // most rows of B that are packed at once
 	gemmLargeB   = 1 << 21 // values of B that are far from the processor
@@ -133,8 +150,8 @@ func (g *gemmJob) run(p *Pool) {
 	g.micro = u
 	panels, tiles := u.panelCount(g.n), ceilDiv(g.m, u.mr)
 	g.kc = max(1, g.k)
-	if g.k > gemmKC {
-		g.kc = (ceilDiv(g.k, ceilDiv(g.k, gemmKC)) + 3) &^ 3
+	if kc := gemmBlocking.kc; g.k > kc {
+		g.kc = (ceilDiv(g.k, ceilDiv(g.k, kc)) + 3) &^ 3
 	}
 	// Rows whose distance is a multiple of a large power of two fall into the same
 	// cache sets.
@@ -144,7 +161,7 @@ func (g *gemmJob) run(p *Pool) {
 		g.packA = panels > 16 || g.lda%256 == 0 && panels > 1
 	}
 	g.packB = g.transB || g.m > 6*u.mr
-	if pieces := min(gemmPieces, g.k/gemmSplitK); g.m <= 2*gemmMC && tiles*panels < gemmFewTiles && pieces > 1 {
+	if pieces := min(gemmPieces, g.k/gemmSplitK); g.m <= gemmFewRows && tiles*panels < gemmFewTiles && pieces > 1 {
 		g.runPieces(p, pieces)
 		return
 	}
@@ -155,7 +172,7 @@ func (g *gemmJob) run(p *Pool) {
 		least = 12 * u.mr
 	}
 	want := max(gemmItems, 2*p.Threads())
-	blocks := max(ceilDiv(g.m, gemmMC), min(want, g.m/least), 1)
+	blocks := max(ceilDiv(g.m, gemmBlocking.mc), min(want, g.m/least), 1)
 	if even := ceilDiv(blocks, p.Threads()) * p.Threads(); g.m/even >= least {
 		blocks = even // all threads end together
 	}

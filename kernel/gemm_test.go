@@ -188,3 +188,39 @@ func TestGemmAllocs(t *testing.T) {
 	noAllocs(t, "x·wᵀ", func() { Gemm(p, false, true, 4096, 96, 96, a, 96, b, 96, c, 96, false) })
 	noAllocs(t, "dyᵀ·x", func() { Gemm(p, true, false, 96, 96, 4096, a, 96, b, 96, c, 96, false) })
 }
+
+// TestGemmCut multiplies with the blocks of every cache: the bits are the same.
+func TestGemmCut(t *testing.T) {
+	defer func(cut gemmCut) { gemmBlocking = cut }(gemmBlocking)
+	const m, n, k = 431, 113, 1700
+	rng := newRand(5)
+	a, b := make([]float32, m*k), make([]float32, k*n)
+	for _, x := range [][]float32{a, b} {
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+	}
+	for _, trans := range [][2]bool{{false, false}, {false, true}, {true, false}} {
+		lda, ldb := k, n
+		if trans[0] {
+			lda = m
+		}
+		if trans[1] {
+			ldb = k
+		}
+		var want []float32
+		for _, level2 := range []int{0, 1 << 20, 2 << 20, 4 << 20} {
+			gemmBlocking = gemmCutFor(level2)
+			got := make([]float32, m*n)
+			Gemm(nil, trans[0], trans[1], m, n, k, a, lda, b, ldb, got, n, false)
+			if want == nil {
+				want = got
+			}
+			for i, w := range want {
+				if got[i] != w {
+					t.Fatalf("transposed %v, level-2 cache of %d: value %d is %v, was %v", trans, level2, i, got[i], w)
+				}
+			}
+		}
+	}
+}

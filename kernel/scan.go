@@ -87,8 +87,8 @@ func (q *Queries) block(w *scanWork, hits []Hit, rows []float32, first int, thre
 	u, dim := q.micro, q.dim
 	n, mr, nr := len(rows)/dim, u.mr, u.nr
 	kc := dim
-	if dim > gemmKC {
-		kc = (ceilDiv(dim, ceilDiv(dim, gemmKC)) + 3) &^ 3
+	if most := gemmBlocking.kc; dim > most {
+		kc = (ceilDiv(dim, ceilDiv(dim, most)) + 3) &^ 3
 	}
 	panels := u.panelCount(q.n)
 	pack := panels >= scanReuse || panels > 1 && dim%256 == 0

@@ -54,7 +54,7 @@ type Config struct {
 	Pictures    dataloader.Pictures  `json:"pictures"` // how files become pixels
 
 	// Precision of the matrix products of the towers. The loss, the optimiser, the weights that it updates, and all
-	// embeddings outside of training are float32.
+	// embeddings for validation are float32.
 	Precision kernel.Precision `json:"precision"`
 
 	// Freeze is a tower that is not trained; empty: none. No word is dropped where it is the text tower.
@@ -141,7 +141,7 @@ func (c Config) Validate() error {
 // resolve replaces [AutoPositives] and shards that are left open, and settles what a frozen tower leaves no choice of.
 func (c Config) resolve(ds dataloader.Dataset) Config {
 	if c.Shards == 0 {
-		c.Shards = shardsFor(c)
+		c.Shards = ShardsFor(c.Model, c.MicroBatch)
 	}
 	if c.Freeze == nn.TextTower {
 		c.WordDropout = 0

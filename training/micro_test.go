@@ -125,7 +125,7 @@ func TestShardsChosen(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Batch, c.MicroBatch = 2*tt.micro, tt.micro
-		if got := shardsFor(c); got != tt.want {
+		if got := ShardsFor(c.Model, c.MicroBatch); got != tt.want {
 			t.Errorf("%s, %d pictures: %d shards, want %d", tt.preset, tt.micro, got, tt.want)
 		}
 		if c.Shards = 5; c.Validate() == nil {

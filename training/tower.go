@@ -32,21 +32,21 @@ const (
 	shardShare = 10   // activations are this many times as large as the gradients of two threads, or there is one shard
 )
 
-// shardsFor chooses the number of shards: as many powers of two as leave each of them enough rows, where a copy of the
+// ShardsFor chooses the number of shards of a micro-batch: as many powers of two as leave each of them enough rows, where a copy of the
 // gradients for each thread is small beside the activations.
-func shardsFor(c Config) int {
-	v := c.Model.Vision
-	rows := c.MicroBatch * v.Tokens()
+func ShardsFor(model nn.Config, microBatch int) int {
+	v := model.Vision
+	rows := microBatch * v.Tokens()
 	activations := 14 * rows * v.Width * max(v.Layers, 1) // of a layer, per row and column: norms, qkv, attention, MLP
 	params := (4*v.Width + 2*v.MLP) * v.Width * v.Layers
-	if t := c.Model.Text; t.Kind == nn.Transformer {
+	if t := model.Text; t.Kind == nn.Transformer {
 		params += (4*t.Width + 2*t.MLP) * t.Width * t.Layers
 	}
 	shards := 1
 	if shardShare*2*params > activations {
 		return shards
 	}
-	for c.MicroBatch%(2*shards) == 0 && rows/(2*shards) >= shardRows {
+	for microBatch%(2*shards) == 0 && rows/(2*shards) >= shardRows {
 		shards *= 2
 	}
 	return shards

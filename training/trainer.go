@@ -307,7 +307,8 @@ func (t *trainer) bindText(p *graph.Program, i, shard int) error {
 
 // dropoutSeed is that of a shard of micro-batch i of this step, the same each time it is forwarded.
 func (t *trainer) dropoutSeed(i, shard int) uint64 {
-	return rand.NewPCG(t.config.Seed, streamDropout<<48|uint64(t.step)<<16|uint64(i*t.config.Shards+shard)).Uint64()
+	part := uint64(i*t.config.Shards + shard)
+	return rand.NewPCG(t.config.Seed+part*0x9e3779b97f4a7c15, streamDropout<<48|uint64(t.step)).Uint64()
 }
 
 // nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/optim"
+	"relsim/training"
 )
 
 // step is a whole training step of a two-tower model on a batch in memory:
@@ -20,8 +22,10 @@ type step struct {
 	pool      *kernel.Pool
 	towers    *kernel.Pool // the same, in the precision of the towers
 	model     *nn.Model
-	vision    *graph.Program
-	text      *graph.Program // nil: the captions are fixed vectors
+	shards    int
+	vision    *graph.Replicas
+	text      *graph.Replicas // nil: the captions are fixed vectors
+	pools     []*kernel.Pool  // of the workers of shards
 	loss      *loss.Loss
 	optimizer *optim.AdamW // nil: the weights stay
 	rate      float64
@@ -52,14 +56,16 @@ func openStep(j job, whole bool) (_ worker, err error) {
 	if s.towers, err = j.pool(s.pool); err != nil {
 		return nil, err
 	}
-	backend, towers := graph.NewCPU(s.pool), graph.NewCPU(s.towers)
+	s.shards = training.ShardsFor(*j.Config, j.Batch)
+	part := j.Batch / s.shards
 
 	b := graph.NewBuilder()
-	images, emb := s.model.Vision(b, j.Batch)
-	if s.vision, err = compile(b, towers, emb, s.model, j); err != nil {
-		return nil, err
-	}
-	if err := s.vision.SetFloats(images, pictures(j)); err != nil {
+	images, emb := s.model.Vision(b, part)
+	pixels := pictures(j)
+	if s.vision, err = s.compile(b, emb, j, func(p *graph.Program, shard int) error {
+		n := len(pixels) / s.shards
+		return p.SetFloats(images, pixels[shard*n:(shard+1)*n])
+	}); err != nil {
 		return nil, err
 	}
 	n := j.Batch * j.Config.EmbedDim
@@ -67,15 +73,15 @@ func openStep(j job, whole bool) (_ worker, err error) {
 	config := loss.Config{Kind: loss.Symmetric, Positives: loss.SameRelation, Temperature: j.Config.Temperature}
 	if whole {
 		b := graph.NewBuilder()
-		in, emb := s.model.Text(b, j.Batch)
-		if s.text, err = compile(b, towers, emb, s.model, j); err != nil {
-			return nil, err
-		}
+		in, emb := s.model.Text(b, part)
 		ids, weights := captions(j, s.model)
-		if err := s.text.SetIDs(in.IDs, ids); err != nil {
-			return nil, err
-		}
-		if err := s.text.SetFloats(in.Weights, weights); err != nil {
+		if s.text, err = s.compile(b, emb, j, func(p *graph.Program, shard int) error {
+			n := len(ids) / s.shards
+			if err := p.SetIDs(in.IDs, ids[shard*n:(shard+1)*n]); err != nil {
+				return err
+			}
+			return p.SetFloats(in.Weights, weights[shard*n:(shard+1)*n])
+		}); err != nil {
 			return nil, err
 		}
 		if s.optimizer, err = optim.NewAdamW(s.model.Params, j.optimizer(), s.pool); err != nil {
@@ -85,7 +91,7 @@ func openStep(j job, whole bool) (_ worker, err error) {
 		s.texts = fixedTexts(j)
 		config = loss.Config{Kind: loss.InfoNCE, Positives: loss.Diagonal, Temperature: j.Config.Temperature}
 	}
-	if s.loss, err = loss.ForModel(s.model, config, j.Batch, backend); err != nil {
+	if s.loss, err = loss.ForModel(s.model, config, j.Batch, graph.NewCPU(s.pool)); err != nil {
 		return nil, err
 	}
 	for range j.Steps {
@@ -107,16 +113,40 @@ func (j job) pool(p *kernel.Pool) (*kernel.Pool, error) {
 	return p.With(kernel.BF16), kernel.CheckPrecision(kernel.BF16)
 }
 
-// compile makes the training program of one tower.
-func compile(b *graph.Builder, backend graph.Backend, emb *graph.Node, m *nn.Model, j job) (*graph.Program, error) {
+// compile makes the training programs of one tower, one for each shard, as package training does. Bind binds the inputs
+// of a shard; they stay.
+func (s *step) compile(b *graph.Builder, emb *graph.Node, j job, bind func(p *graph.Program, shard int) error) (*graph.Replicas, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	p, err := graph.Compile(b, graph.Config{Backend: backend, Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint})
+	workers := min(j.Threads, s.shards)
+	backends := []graph.Backend{graph.NewCPU(s.towers)}
+	if workers > 1 {
+		backends = nil
+		for range workers {
+			pool := kernel.NewPool(j.Threads / workers)
+			s.pools = append(s.pools, pool)
+			backends = append(backends, graph.NewCPU(pool.With(s.towers.Precision())))
+		}
+	}
+	first, err := graph.Compile(b, graph.Config{Backend: backends[0], Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint})
 	if err != nil {
 		return nil, err
 	}
-	return p, m.Bind(p)
+	programs := []*graph.Program{first}
+	for i := 1; i < s.shards; i++ {
+		p, err := first.Replica(backends[i%workers])
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, p)
+	}
+	for i, p := range programs {
+		if err := errors.Join(s.model.Bind(p), bind(p, i)); err != nil {
+			return nil, err
+		}
+	}
+	return graph.NewReplicas(programs, workers)
 }
 
 // pictures returns the batch of a job, (B, 3, S, S), of variance one.
@@ -154,14 +184,16 @@ func (j job) optimizer() optim.Config {
 	return c
 }
 
+// bound loads nothing: the inputs are bound once.
+func bound(*graph.Program, int) error { return nil }
+
 // run takes a step and returns the loss.
 func (s *step) run() (float64, error) {
-	none := func(int) error { return nil } // the inputs are bound once
-	if err := s.vision.ForwardEach(1, none, s.images); err != nil {
+	if err := s.vision.ForwardEach(s.shards, bound, s.images); err != nil {
 		return 0, err
 	}
 	if s.text != nil {
-		if err := s.text.ForwardEach(1, none, s.texts); err != nil {
+		if err := s.text.ForwardEach(s.shards, bound, s.texts); err != nil {
 			return 0, err
 		}
 	}
@@ -169,11 +201,11 @@ func (s *step) run() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := s.vision.BackwardEach(1, none, s.loss.GradImg); err != nil {
+	if err := s.vision.BackwardEach(s.shards, bound, s.loss.GradImg); err != nil {
 		return 0, err
 	}
 	if s.text != nil {
-		if err := s.text.BackwardEach(1, none, s.loss.GradTxt); err != nil {
+		if err := s.text.BackwardEach(s.shards, bound, s.loss.GradTxt); err != nil {
 			return 0, err
 		}
 	}
@@ -209,10 +241,13 @@ func (s *step) close() {
 	if s.loss != nil {
 		s.loss.Close()
 	}
-	for _, p := range []*graph.Program{s.vision, s.text} {
-		if p != nil {
-			p.Close()
+	for _, r := range []*graph.Replicas{s.vision, s.text} {
+		if r != nil {
+			r.Close()
 		}
+	}
+	for _, pool := range s.pools {
+		pool.Close()
 	}
 	s.pool.Close()
 }
