@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -83,6 +84,15 @@ func NewPool(threads int) *Pool {
 		go p.serve(w)
 	}
 	return p
+}
+
+// Crowded returns what to tell a user who asks for more threads than the process may run
+// at a time, "" if they do not.
+func Crowded(threads int) string {
+	if most := runtime.GOMAXPROCS(0); threads > most {
+		return fmt.Sprintf("%d threads on %d processors: more threads than processors slow the work down", threads, most)
+	}
+	return ""
 }
 
 // Threads returns the number of threads, 1 for a nil Pool.

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,6 +107,16 @@ func TestPoolCloseEndsGoroutines(t *testing.T) {
 	}
 	if after > before {
 		t.Errorf("%d goroutines, %d before the pool", after, before)
+	}
+}
+
+func TestCrowded(t *testing.T) {
+	most := runtime.GOMAXPROCS(0)
+	if got := Crowded(most); got != "" {
+		t.Errorf("%d threads: %q", most, got)
+	}
+	if got, want := Crowded(most+1), fmt.Sprintf("%d threads on %d processors", most+1, most); !strings.HasPrefix(got, want) {
+		t.Errorf("%d threads: %q, want %q", most+1, got, want)
 	}
 }
 

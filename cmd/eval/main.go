@@ -80,6 +80,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	if err == nil {
+		if warning := kernel.Crowded(o.threads); warning != "" {
+			fmt.Fprintf(stderr, "eval: %s\n", warning)
+		}
 		err = o.evaluate(ctx, args, &results, stderr)
 	}
 	if (err == nil || errors.Is(err, flag.ErrHelp)) && results.Len() > 0 {

@@ -53,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	if err == nil {
+		if warning := kernel.Crowded(o.threads); warning != "" {
+			fmt.Fprintf(stderr, "train: %s\n", warning)
+		}
 		err = o.train(ctx, args, &results, stderr)
 	}
 	if (err == nil || errors.Is(err, flag.ErrHelp)) && results.Len() > 0 {
