@@ -48,7 +48,8 @@ type Replicas struct {
 	size     int   // of an embedding
 
 	grads   [][]float32   // where the sums go, in the order of Wrt
-	private [][][]float32 // of each worker, if there are several
+	private [][][]float32 // of each worker that needs a copy to itself
+	sinks   [][][]float32 // where the Programs of each worker write: grads or private
 
 	accumulate bool
 	order      turnstile
@@ -97,30 +98,7 @@ func NewReplicas(programs []*Program, workers int) (*Replicas, error) {
 			}
 		}()
 	}
-	if workers == 1 || len(first.wrt) == 0 {
-		for i, n := range first.wrt {
-			if r.grads[i] != nil {
-				if err := r.SetGrad(n, r.grads[i]); err != nil {
-					return nil, err
-				}
-			}
-		}
-		return r, nil
-	}
-	for w := range workers {
-		var mine [][]float32
-		for _, n := range first.wrt {
-			mine = append(mine, make([]float32, operandOf(n).size()))
-		}
-		r.private = append(r.private, mine)
-		for i := w; i < len(programs); i += workers {
-			for j, n := range first.wrt {
-				if err := programs[i].SetGrad(n, mine[j]); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
+	r.private, r.sinks = make([][][]float32, workers), make([][][]float32, workers)
 	return r, nil
 }
 
@@ -134,12 +112,35 @@ func (r *Replicas) SetGrad(n *Node, dst []float32) error {
 		return fmt.Errorf("graph: replicas: set grad: %s has %d elements, got %d", describeNode(n), want, len(dst))
 	}
 	r.grads[i] = dst
-	if r.private != nil {
-		return nil
-	}
-	for _, p := range r.programs {
-		if err := p.SetGrad(n, dst); err != nil {
-			return err
+	clear(r.sinks) // to be set anew
+	return nil
+}
+
+// route lets the Programs of each worker write to the sums, where no other worker adds
+// to them before, or else to a copy of the worker's own.
+func (r *Replicas) route(n int) error {
+	last := (n - 1) % len(r.programs) % r.workers // the worker that begins
+	alone := r.workers == 1 || n <= len(r.programs) && (n-1)%len(r.programs) < r.workers
+	for w := range r.workers {
+		to := r.grads
+		if r.workers > 1 && !(w == last && alone) {
+			if r.private[w] == nil {
+				for _, n := range r.programs[0].wrt {
+					r.private[w] = append(r.private[w], make([]float32, operandOf(n).size()))
+				}
+			}
+			to = r.private[w]
+		}
+		if len(to) == 0 || r.sinks[w] != nil && &r.sinks[w][0] == &to[0] {
+			continue
+		}
+		r.sinks[w] = to
+		for i := w; i < len(r.programs); i += r.workers {
+			for j, n := range r.programs[i].wrt {
+				if err := r.programs[i].SetGrad(n, to[j]); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -212,6 +213,9 @@ func (r *Replicas) BackwardEach(n int, load func(p *Program, i int) error, upstr
 			return fmt.Errorf("graph: replicas: no place set for the gradient of %s", describeNode(r.programs[0].wrt[i]))
 		}
 	}
+	if err := r.route(n); err != nil {
+		return err
+	}
 	r.order.start(n-1, -1)
 	r.add.start(n-1, -1)
 	r.backward, r.n, r.load, r.values = true, n, load, upstream
@@ -235,17 +239,17 @@ func (r *Replicas) backwardAll(worker int) error {
 		}
 		r.holds[at] = -1
 		first := i == r.n-1 && !r.accumulate
-		p.SetAccumulate(r.private == nil && !first)
+		direct := len(r.grads) == 0 || &r.sinks[worker][0] == &r.grads[0]
+		p.SetAccumulate(direct && !first)
 		if err := p.Backward(r.values[i*r.size : (i+1)*r.size]); err != nil {
 			return err
-		}
-		if r.private == nil {
-			continue
 		}
 		if err := r.add.enter(i); err != nil {
 			return err
 		}
-		r.addUp(r.private[worker], first)
+		if !direct {
+			r.addUp(r.private[worker], first)
+		}
 		r.add.leave()
 	}
 	return nil

@@ -29,7 +29,7 @@ type tower struct {
 // Bounds of the choice of shards.
 const (
 	shardRows  = 1024 // least rows of a shard: below, matrix products lose more than threads gain
-	shardShare = 10   // activations are this many times as large as the gradients of two threads, or there is one shard
+	shardShare = 6    // activations are this many times as large as the gradients, or there is one shard
 )
 
 // ShardsFor chooses the number of shards of a micro-batch: as many powers of two as leave each of them enough rows, where a copy of the
@@ -43,7 +43,7 @@ func ShardsFor(model nn.Config, microBatch int) int {
 		params += (4*t.Width + 2*t.MLP) * t.Width * t.Layers
 	}
 	shards := 1
-	if shardShare*2*params > activations {
+	if shardShare*params > activations {
 		return shards
 	}
 	for microBatch%(2*shards) == 0 && rows/(2*shards) >= shardRows {
