@@ -118,7 +118,7 @@ func TestShardsChosen(t *testing.T) {
 		preset string
 		micro  int
 		want   int
-	}{{"scenes", 64, 4}, {"scenes", 8, 1}, {"scenes", 48, 2}, {"scenes", 63, 1}, {"vit-ti/8", 256, 16}, {"vit-s/16", 16, 2}, {"vit-b/16", 8, 1}} {
+	}{{"scenes", 64, 4}, {"scenes", 8, 1}, {"scenes", 48, 2}, {"scenes", 63, 1}, {"vit-ti/8", 256, 16}, {"vit-s/16", 16, 1}, {"vit-b/16", 8, 1}, {"vit-b/16", 64, 1}} {
 		c := Default()
 		var err error
 		if c.Model, err = nn.Preset(tt.preset); err != nil {

@@ -29,7 +29,7 @@ type tower struct {
 // Bounds of the choice of shards.
 const (
 	shardRows  = 1024 // least rows of a shard: below, matrix products lose more than threads gain
-	shardShare = 6    // activations are this many times as large as the gradients, or there is one shard
+	shardShare = 24   // activations are this many times as large as the gradients, or there is one shard
 )
 
 // ShardsFor chooses the number of shards of a micro-batch: as many powers of two as leave each of them enough rows, where a copy of the
