@@ -169,7 +169,7 @@ func BenchmarkPeak(b *testing.B) {
 	benchTiers(b, func(b *testing.B) {
 		run, flops := peakRounds(Active())
 		if run == nil {
-			b.Skip("no assembly")
+			b.Skip("NOT RUN: no tier with assembly here")
 		}
 		for _, threads := range []int{1, runtime.GOMAXPROCS(0)} {
 			b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 // reports the median ratio of their times. It needs 6 GiB for ViT-B/16.
 func BenchmarkPrecision(b *testing.B) {
 	if err := kernel.CheckPrecision(kernel.BF16); err != nil {
-		b.Skip(err)
+		b.Skip("NOT RUN:", err)
 	}
 	for _, m := range []struct {
 		model       string

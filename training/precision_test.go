@@ -20,7 +20,7 @@ func TestPrecision(t *testing.T) {
 	s, c := tiny()
 	d := tinyData(t, s)
 	if errors.Is(kernel.CheckPrecision(kernel.BF16), kernel.ErrBF16) {
-		t.Skip("no instructions for bf16 here; TestPrecisionMissing is for this case")
+		t.Skip("NOT RUN: no instructions for bf16 here; TestPrecisionMissing is for this case")
 	}
 	losses := func(o Options) []float64 {
 		rows, err := ReadLog(filepath.Join(o.Out, MetricsFile))
