@@ -44,8 +44,9 @@ func (p *Program) Replica(backend Backend) (*Program, error) {
 type Replicas struct {
 	programs []*Program
 	workers  int
-	holds    []int // the micro-batch whose activations a Program has, or -1
-	size     int   // of an embedding
+	pools    []*kernel.Pool // that Close closes
+	holds    []int          // the micro-batch whose activations a Program has, or -1
+	size     int            // of an embedding
 
 	grads   [][]float32   // where the sums go, in the order of Wrt
 	private [][][]float32 // of each worker that needs a copy to itself
@@ -65,6 +66,54 @@ type Replicas struct {
 	mu       sync.Mutex
 	err      error
 	failure  any // what a worker panicked with
+}
+
+// CompileReplicas compiles c once and returns n Programs of it as Replicas. As many of the
+// threads of pool as there are Programs work at a time, each with an equal part of the
+// threads and in the precision of pool, which c.Backend gives way to. Bind binds
+// parameters, and where gradients go, in each Program.
+func CompileReplicas(b *Builder, c Config, n int, pool *kernel.Pool, bind func(p *Program, i int) error) (*Replicas, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("graph: replicas: %d Programs: want at least one", n)
+	}
+	workers := min(pool.Threads(), n)
+	var owned []*kernel.Pool
+	pools := []*kernel.Pool{pool}
+	if workers > 1 {
+		pools = nil
+		for range workers {
+			p := kernel.NewPool(pool.Threads() / workers)
+			owned, pools = append(owned, p), append(pools, p.With(pool.Precision()))
+		}
+	}
+	var programs []*Program
+	fail := func(err error) (*Replicas, error) {
+		r := Replicas{programs: programs, pools: owned}
+		return nil, errors.Join(err, r.Close())
+	}
+	for i := range n {
+		var p *Program
+		var err error
+		if backend := NewCPU(pools[i%workers]); i > 0 {
+			p, err = programs[0].Replica(backend)
+		} else {
+			c.Backend = backend
+			p, err = Compile(b, c)
+		}
+		if err != nil {
+			return fail(err)
+		}
+		programs = append(programs, p)
+		if err := bind(p, i); err != nil {
+			return fail(err)
+		}
+	}
+	r, err := NewReplicas(programs, workers)
+	if err != nil {
+		return fail(err)
+	}
+	r.pools = owned
+	return r, nil
 }
 
 // NewReplicas returns Replicas of programs, which are of one plan with an embedding;
@@ -385,6 +434,9 @@ func (r *Replicas) Close() error {
 	var errs []error
 	for _, p := range r.programs {
 		errs = append(errs, p.Close())
+	}
+	for _, pool := range r.pools {
+		pool.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"relsim/kernel"
 )
 
 // TestReplicas compares every number of Programs and workers with one Program that
@@ -36,17 +38,15 @@ func TestReplicas(t *testing.T) {
 	twice := v.clone()
 
 	for _, c := range []struct{ programs, workers int }{{1, 1}, {2, 1}, {2, 2}, {3, 2}, {4, 3}, {5, 2}, {5, 5}, {7, 4}} {
-		programs := []*Program{mustCompile(t, tw.b, config)}
-		for len(programs) < c.programs {
-			p, err := programs[0].Replica(nil)
-			must(t, err)
-			programs = append(programs, p)
-		}
-		for _, p := range programs {
+		pool := kernel.NewPool(c.workers)
+		r, err := CompileReplicas(tw.b, config, c.programs, pool, func(p *Program, _ int) error {
 			v.bind(t, tw.b, p)
-		}
-		r, err := NewReplicas(programs, c.workers)
+			return nil
+		})
 		must(t, err)
+		if r.workers != c.workers {
+			t.Errorf("%d workers, want %d", r.workers, c.workers)
+		}
 		forwards := 0
 		counted := func(p *Program, i int) error { forwards++; return load(p, i) }
 		got := make([]float32, n*size)
@@ -75,6 +75,7 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("%+v: %d bytes, less than the arenas", c, r.ArenaBytes())
 		}
 		must(t, r.Close())
+		pool.Close()
 	}
 }
 
@@ -148,6 +149,12 @@ func TestReplicasErrors(t *testing.T) {
 		if _, err := NewReplicas(c.programs, c.workers); err == nil {
 			t.Errorf("%d Programs, %d workers: no error", len(c.programs), c.workers)
 		}
+	}
+	if _, err := CompileReplicas(tw.b, config, 2, nil, func(_ *Program, i int) error { return []error{nil, bad}[i] }); !errors.Is(err, bad) {
+		t.Errorf("bind of the second fails: %v", err)
+	}
+	if _, err := CompileReplicas(tw.b, config, 0, nil, nil); err == nil {
+		t.Error("no Programs, and no error")
 	}
 	must(t, r.Close())
 	if _, err := first.Replica(nil); err == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"relsim/graph"
-	"relsim/kernel"
 	"relsim/nn"
 )
 
@@ -32,8 +31,8 @@ const (
 	shardShare = 24   // activations are this many times as large as the gradients, or there is one shard
 )
 
-// ShardsFor chooses the number of shards of a micro-batch: as many powers of two as leave each of them enough rows, where a copy of the
-// gradients for each thread is small beside the activations.
+// ShardsFor chooses the number of shards of a micro-batch: as many powers of two as leave each of them enough rows, where
+// a copy of the gradients for each thread is small beside the activations.
 func ShardsFor(model nn.Config, microBatch int) int {
 	v := model.Vision
 	rows := microBatch * v.Tokens()
@@ -60,40 +59,14 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 	if err := b.Err(); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	workers := min(t.options.Threads, w.shards)
-	backends := []graph.Backend{graph.NewCPU(t.pool.With(t.config.Precision))}
-	if workers > 1 {
-		backends = nil
-		for range workers {
-			pool := kernel.NewPool(t.options.Threads / workers)
-			t.closeables = append(t.closeables, pool.Close)
-			backends = append(backends, graph.NewCPU(pool.With(t.config.Precision)))
-		}
-	}
-	config := graph.Config{Backend: backends[0], Embedding: w.emb}
+	config := graph.Config{Embedding: w.emb}
 	if !w.frozen {
 		config.Wrt, config.Training, config.Checkpoint = b.Params(), true, t.options.Checkpoint
 	}
-	program, err := graph.Compile(b, config)
+	var err error
+	w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),
+		func(p *graph.Program, _ int) error { return t.model.Bind(p) })
 	if err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
-	t.closeables = append(t.closeables, func() { program.Close() })
-	programs := []*graph.Program{program}
-	for i := 1; i < w.shards; i++ {
-		p, err := program.Replica(backends[i%workers])
-		if err != nil {
-			return nil, fmt.Errorf("training: %w", err)
-		}
-		t.closeables = append(t.closeables, func() { p.Close() })
-		programs = append(programs, p)
-	}
-	for _, p := range programs {
-		if err := t.model.Bind(p); err != nil {
-			return nil, err
-		}
-	}
-	if w.replicas, err = graph.NewReplicas(programs, workers); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
 	t.closeables = append(t.closeables, func() { w.replicas.Close() })

@@ -25,7 +25,6 @@ type step struct {
 	shards    int
 	vision    *graph.Replicas
 	text      *graph.Replicas // nil: the captions are fixed vectors
-	pools     []*kernel.Pool  // of the workers of shards
 	loss      *loss.Loss
 	optimizer *optim.AdamW // nil: the weights stay
 	rate      float64
@@ -113,40 +112,12 @@ func (j job) pool(p *kernel.Pool) (*kernel.Pool, error) {
 	return p.With(kernel.BF16), kernel.CheckPrecision(kernel.BF16)
 }
 
-// compile makes the training programs of one tower, one for each shard, as package training does. Bind binds the inputs
-// of a shard; they stay.
+// compile makes the training programs of one tower, one for each shard. Bind binds the inputs of a shard; they stay.
 func (s *step) compile(b *graph.Builder, emb *graph.Node, j job, bind func(p *graph.Program, shard int) error) (*graph.Replicas, error) {
-	if err := b.Err(); err != nil {
-		return nil, err
-	}
-	workers := min(j.Threads, s.shards)
-	backends := []graph.Backend{graph.NewCPU(s.towers)}
-	if workers > 1 {
-		backends = nil
-		for range workers {
-			pool := kernel.NewPool(j.Threads / workers)
-			s.pools = append(s.pools, pool)
-			backends = append(backends, graph.NewCPU(pool.With(s.towers.Precision())))
-		}
-	}
-	first, err := graph.Compile(b, graph.Config{Backend: backends[0], Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint})
-	if err != nil {
-		return nil, err
-	}
-	programs := []*graph.Program{first}
-	for i := 1; i < s.shards; i++ {
-		p, err := first.Replica(backends[i%workers])
-		if err != nil {
-			return nil, err
-		}
-		programs = append(programs, p)
-	}
-	for i, p := range programs {
-		if err := errors.Join(s.model.Bind(p), bind(p, i)); err != nil {
-			return nil, err
-		}
-	}
-	return graph.NewReplicas(programs, workers)
+	config := graph.Config{Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint}
+	return graph.CompileReplicas(b, config, s.shards, s.towers, func(p *graph.Program, shard int) error {
+		return errors.Join(s.model.Bind(p), bind(p, shard))
+	})
 }
 
 // pictures returns the batch of a job, (B, 3, S, S), of variance one.
@@ -245,9 +216,6 @@ func (s *step) close() {
 		if r != nil {
 			r.Close()
 		}
-	}
-	for _, pool := range s.pools {
-		pool.Close()
 	}
 	s.pool.Close()
 }
