@@ -389,23 +389,31 @@ func (g *gemmJob) pieceSum(w *gemmWork, i int) {
 
 // addPieces adds the pieces of row r up.
 func (g *gemmJob) addPieces(r int) {
-	rest := g.partial[r*g.n:]
-	row := rest[:g.n]
+	row := g.partial[r*g.n:][:g.n]
 	if g.c != nil {
 		row = g.c[r*g.ldc : r*g.ldc+g.n]
 	}
-	if !g.accumulate {
-		copy(row, rest)
-		if g.bias != nil {
-			Add(nil, row, row, g.bias)
-		}
-		rest = rest[min(len(rest), g.m*g.n):]
-	}
-	for len(rest) >= g.n {
-		Add(nil, row, row, rest[:g.n])
-		rest = rest[min(len(rest), g.m*g.n):]
-	}
+	addPieces(row, g.partial[r*g.n:], g.m, g.bias, g.accumulate)
 	g.epilogue.apply(row, g.n, r, r+1, 0, g.n)
+}
+
+// addPieces adds one row of a product up, from its pieces, which lie m rows apart in
+// partial: on top of bias, or of what row holds. Without accumulate row may be the first
+// piece.
+func addPieces(row, partial []float32, m int, bias []float32, accumulate bool) {
+	n := len(row)
+	next := func() { partial = partial[min(len(partial), m*n):] }
+	if !accumulate {
+		copy(row, partial)
+		if bias != nil {
+			Add(nil, row, row, bias)
+		}
+		next()
+	}
+	for len(partial) >= n {
+		Add(nil, row, row, partial[:n])
+		next()
+	}
 }
 
 func checkGemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {

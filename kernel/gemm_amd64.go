@@ -19,31 +19,15 @@ type panelWidth struct {
 }
 
 func (w *panelWidth) run(t *tile, rows, cols, mr int, mask uintptr) {
-	t.cNext, t.initNext = mr*t.cRow, mr*t.initRow
-	if t.init == nil {
-		t.initNext = 0
-	}
 	t.mask = mask
-	if n := rows / mr; n > 0 {
-		a, c, init := t.a, t.c, t.init
-		t.tiles = n
-		if cols == w.cols && w.packed != nil && t.segs == 1 && t.aRow == wordSize && t.aStep == mr*wordSize && t.bStep == w.cols*wordSize {
-			w.packed(&t.tiles)
-		} else if cols == w.cols {
-			w.full(&t.tiles)
-		} else {
-			w.masked[mr](&t.tiles)
-		}
-		if rows == n*mr {
-			return
-		}
-		t.a, t.c = at(a, n*t.aNext), at(c, n*t.cNext)
-		if init != nil {
-			t.init = at(init, n*t.initNext)
+	whole := w.masked[mr]
+	if cols == w.cols {
+		whole = w.full
+		if w.packed != nil && t.segs == 1 && t.aRow == wordSize && t.aStep == mr*wordSize && t.bStep == w.cols*wordSize {
+			whole = w.packed
 		}
 	}
-	t.tiles = 1
-	w.masked[rows%mr](&t.tiles)
+	t.panel(rows, mr, whole, w.masked[rows%mr])
 }
 
 // widths512 is indexed by the number of started groups of 8 columns.

@@ -35,29 +35,12 @@ func panelNEON(t *tile, rows, cols int) {
 	if cols < 4 {
 		w = &narrowNEON[cols]
 	}
-	t.cNext, t.initNext = mr*t.cRow, mr*t.initRow
-	if t.init == nil {
-		t.initNext = 0
-	}
 	t.mask = uintptr(max(0, cols-4) * wordSize) // where the last vector starts
-	if n := rows / mr; n > 0 {
-		a, c, init := t.a, t.c, t.init
-		t.tiles = n
-		if t.aRow == wordSize {
-			w.packed(&t.tiles)
-		} else {
-			w.rows[mr](&t.tiles)
-		}
-		if rows == n*mr {
-			return
-		}
-		t.a, t.c = at(a, n*t.aNext), at(c, n*t.cNext)
-		if init != nil {
-			t.init = at(init, n*t.initNext)
-		}
+	whole := w.rows[mr]
+	if t.aRow == wordSize {
+		whole = w.packed
 	}
-	t.tiles = 1
-	w.rows[rows%mr](&t.tiles)
+	t.panel(rows, mr, whole, w.rows[rows%mr])
 }
 
 // packTNEON takes four rows at a time; the last four may overlap those before.

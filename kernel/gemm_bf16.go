@@ -332,21 +332,10 @@ func (g *gemmBF16Job) pieceSum(w *gemmBF16Work, i int) {
 
 // addPieces adds the pieces of row r up.
 func (g *gemmBF16Job) addPieces(r int) {
-	rest := g.partial[r*g.n:]
-	row := rest[:g.n]
+	row := g.partial[r*g.n:][:g.n]
 	if g.c != nil {
 		row = g.c[r*g.ldc : r*g.ldc+g.n]
 	}
-	if !g.accumulate {
-		copy(row, rest)
-		if g.bias != nil {
-			Add(nil, row, row, g.bias)
-		}
-		rest = rest[min(len(rest), g.m*g.n):]
-	}
-	for len(rest) >= g.n {
-		Add(nil, row, row, rest[:g.n])
-		rest = rest[min(len(rest), g.m*g.n):]
-	}
+	addPieces(row, g.partial[r*g.n:], g.m, g.bias, g.accumulate)
 	g.epilogue.apply(row, g.n, r, r+1, 0, g.n)
 }

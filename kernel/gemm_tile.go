@@ -40,6 +40,28 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(tile{}.mask)-17*8]
 )
 
+// panel does rows rows: whole tiles of mr with one kernel, the rest with another.
+func (t *tile) panel(rows, mr int, whole, rest func(*int)) {
+	t.cNext, t.initNext = mr*t.cRow, mr*t.initRow
+	if t.init == nil {
+		t.initNext = 0
+	}
+	if n := rows / mr; n > 0 {
+		a, c, init := t.a, t.c, t.init
+		t.tiles = n
+		whole(&t.tiles)
+		if rows == n*mr {
+			return
+		}
+		t.a, t.c = at(a, n*t.aNext), at(c, n*t.cNext)
+		if init != nil {
+			t.init = at(init, n*t.initNext)
+		}
+	}
+	t.tiles = 1
+	rest(&t.tiles)
+}
+
 // microKernel is one implementation of the innermost loops.
 type microKernel struct {
 	mr, nr int // rows of a tile, most columns of a panel
