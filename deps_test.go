@@ -16,6 +16,7 @@ import (
 // printed below it; ARCHITECTURE.md explains each.
 var layers = []string{
 	"cmd/train", "cmd/eval", "cmd/data", "cmd/bench",
+	"command/script", "command",
 	"report",
 	"training",
 	"retrieval",

@@ -31,22 +31,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
+	"relsim/command"
 	"relsim/kernel"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { command.Main(run) }
 
 // options are the flags.
 type options struct {
@@ -58,11 +53,6 @@ type options struct {
 	list    bool
 	json    bool
 }
-
-// usageError is an error in the command line.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // serveCommand is the hidden first argument of a child.
 const serveCommand = "serve"
@@ -89,19 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = cmp.Or(err, fmt.Errorf("standard output: %w", failed))
 		}
 	}
-	var wrong usageError
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "bench: %v\nRun 'bench --help' for the flags.\n", err)
-		return 2
-	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "bench: interrupted")
-		return 130
+	if err != nil && ctx.Err() != nil { // whatever ended first
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	fmt.Fprintf(stderr, "bench: %v\n", err)
-	return 1
+	return command.Status(ctx, "bench", err, stderr)
 }
 
 // parse reads the flags and returns the work that they choose.
@@ -123,24 +104,24 @@ func parse(args []string, stdout io.Writer) (o options, chosen []work, err error
 			flags.PrintDefaults()
 			return o, nil, err
 		}
-		return o, nil, usageError{err}
+		return o, nil, command.Usage(err)
 	}
 	switch {
 	case flags.NArg() > 0:
-		return o, nil, usagef("unexpected argument %q", flags.Arg(0))
+		return o, nil, command.Usagef("unexpected argument %q", flags.Arg(0))
 	case o.threads < 1 || o.threads > cores:
-		return o, nil, usagef("--threads %d: want 1 to %d, the cores of this machine", o.threads, cores)
+		return o, nil, command.Usagef("--threads %d: want 1 to %d, the cores of this machine", o.threads, cores)
 	case o.rounds < 1:
-		return o, nil, usagef("--rounds %d: want at least 1", o.rounds)
+		return o, nil, command.Usagef("--rounds %d: want at least 1", o.rounds)
 	case o.limit < 0:
-		return o, nil, usagef("--time-limit %v: want a positive time, or 0 for none", o.limit)
+		return o, nil, command.Usagef("--time-limit %v: want a positive time, or 0 for none", o.limit)
 	}
 	only, err := regexp.Compile(o.only)
 	if err != nil {
-		return o, nil, usagef("--only: %w", err)
+		return o, nil, command.Usagef("--only: %w", err)
 	}
 	if err := kernel.Init(); err != nil {
-		return o, nil, usageError{err}
+		return o, nil, command.Usage(err)
 	}
 	for _, w := range works(o.threads) {
 		if only.MatchString(w.name) && (!w.explicit || o.list || strings.Contains(o.only, w.name)) {
@@ -148,7 +129,7 @@ func parse(args []string, stdout io.Writer) (o options, chosen []work, err error
 		}
 	}
 	if len(chosen) == 0 {
-		return o, nil, usagef("--only %q: no work has such a name; 'bench --list' lists them", o.only)
+		return o, nil, command.Usagef("--only %q: no work has such a name; 'bench --list' lists them", o.only)
 	}
 	return o, chosen, nil
 }

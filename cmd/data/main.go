@@ -19,17 +19,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
+
+	"relsim/command"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { command.Main(run) }
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
@@ -57,36 +51,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
-	command, ok := commands[args[0]]
+	do, ok := commands[args[0]]
 	if !ok {
 		fmt.Fprintf(stderr, "data: unknown command %q\n%s", args[0], usage)
 		return 2
 	}
-	err := command(ctx, args[1:], stdout, stderr)
-	var wrong usageError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.As(err, &wrong):
-		if !errors.Is(err, errReported) {
-			fmt.Fprintf(stderr, "data: %v\n", err)
-		}
+	err := do(ctx, args[1:], stdout, stderr)
+	if errors.Is(err, errReported) {
 		return 2
-	case ctx.Err() != nil:
-		fmt.Fprintf(stderr, "data: %s: interrupted\n", args[0])
-		return 130
-	default:
-		fmt.Fprintf(stderr, "data: %v\n", err)
-		return 1
 	}
+	return command.Status(ctx, "data", err, stderr)
 }
-
-// usageError is an error in the command line: exit status 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // errReported marks an error that the flag package has printed already.
 var errReported = errors.New("reported")
@@ -97,10 +72,10 @@ func parse(flags *flag.FlagSet, args []string) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return usageError{errReported}
+		return errReported
 	}
 	if flags.NArg() > 0 {
-		return usagef("%s: unexpected argument %q", flags.Name(), flags.Arg(0))
+		return command.Usagef("%s: unexpected argument %q", flags.Name(), flags.Arg(0))
 	}
 	return nil
 }

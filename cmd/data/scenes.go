@@ -12,6 +12,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"relsim/command"
 	"relsim/scenes"
 )
 
@@ -44,17 +45,17 @@ func writeScenes(ctx context.Context, args []string, stdout, stderr io.Writer) e
 		return err
 	}
 	if *out == "" {
-		return usagef("scenes: --out is missing")
+		return command.Usagef("scenes: --out is missing")
 	}
 	if *n < 1 || cfg.Twins < 1 {
-		return usagef("scenes: -n and --twins have to be at least 1")
+		return command.Usagef("scenes: -n and --twins have to be at least 1")
 	}
 	if *workers < 0 {
-		return usagef("scenes: --workers %d: less than 0", *workers)
+		return command.Usagef("scenes: --workers %d: less than 0", *workers)
 	}
 	cfg.TrainProfiles = (*n + cfg.Twins - 1) / cfg.Twins
 	if err := cfg.Validate(); err != nil {
-		return usageError{err}
+		return command.Usage(err)
 	}
 	options := scenes.Options{Workers: *workers, TrainPictures: *n}
 	finish := func() {}

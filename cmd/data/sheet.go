@@ -19,6 +19,7 @@ import (
 	"golang.org/x/image/font/basicfont"
 	"golang.org/x/image/math/fixed"
 
+	"relsim/command"
 	"relsim/scenes"
 )
 
@@ -55,15 +56,15 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if *out == "" {
-		return usagef("sheet: --out is missing")
+		return command.Usagef("sheet: --out is missing")
 	}
 	if *each < 1 || *each > 100 || *columns < 1 || *columns > 100 || *zoom < 1 || *zoom > 16 || *bits < 1 || *bits > 8 {
-		return usagef("sheet: --each and --columns go from 1 to 100, --zoom from 1 to 16, --bits from 1 to 8")
+		return command.Usagef("sheet: --each and --columns go from 1 to 100, --zoom from 1 to 16, --bits from 1 to 8")
 	}
 	cfg := scenes.Default()
 	cfg.Seed, cfg.Size = *seed, *size
 	if err := cfg.Validate(); err != nil {
-		return usageError{err}
+		return command.Usage(err)
 	}
 	families := scenes.Families()
 	if *only != "" {
@@ -71,7 +72,7 @@ func sheet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		for name := range strings.SplitSeq(*only, ",") {
 			family, ok := scenes.FamilyByName(name)
 			if !ok {
-				return usagef("sheet: --only: no relation %q", name)
+				return command.Usagef("sheet: --only: no relation %q", name)
 			}
 			families = append(families, family)
 		}

@@ -18,14 +18,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"relsim/checkpoints"
+	"relsim/command"
 	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/report"
@@ -61,14 +60,7 @@ const usageText = `eval: evaluate trained models of relational visual similarity
 One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
 `
 
-// errUsage marks errors of the command line: exit status 2.
-var errUsage = errors.New("usage")
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { command.Main(run) }
 
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -76,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, &results)
 	if err == nil {
 		if err = kernel.Init(); err != nil {
-			err = fmt.Errorf("%w: %w", errUsage, err)
+			err = command.Usage(err)
 		}
 	}
 	if err == nil {
@@ -90,19 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = fmt.Errorf("standard output: %w", failed)
 		}
 	}
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errUsage):
-		text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
-		fmt.Fprintf(stderr, "eval: %s\nRun 'eval --help' for the flags.\n", text)
-		return 2
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "eval: interrupted")
-		return 130
-	}
-	fmt.Fprintf(stderr, "eval: %v\n", err)
-	return 1
+	return command.Status(ctx, "eval", err, stderr)
 }
 
 // options are the flags.
@@ -151,25 +131,25 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 			fmt.Fprint(stdout, usageText)
 			return nil, flag.ErrHelp
 		}
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+		return nil, command.Usage(err)
 	}
 	switch {
 	case fs.NArg() > 0:
-		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+		return nil, command.Usagef("unexpected argument %q", fs.Arg(0))
 	case o.checkpoint == "":
-		return nil, fmt.Errorf("%w: --checkpoint is missing", errUsage)
+		return nil, command.Usagef("--checkpoint is missing")
 	case o.threads < 1 || o.threads > 1024:
-		return nil, fmt.Errorf("%w: --threads is %d: want 1 to 1024", errUsage, o.threads)
+		return nil, command.Usagef("--threads is %d: want 1 to 1024", o.threads)
 	case !(o.maxBroken >= 0 && o.maxBroken <= 1):
-		return nil, fmt.Errorf("%w: --max-broken is %v: want a share, 0 to 1", errUsage, o.maxBroken)
+		return nil, command.Usagef("--max-broken is %v: want a share, 0 to 1", o.maxBroken)
 	case o.data != "" && o.data != training.ScenesName && o.images == "":
-		return nil, fmt.Errorf("%w: --data %s: --images is missing", errUsage, o.data)
+		return nil, command.Usagef("--data %s: --images is missing", o.data)
 	case o.images != "" && (o.data == "" || o.data == training.ScenesName):
-		return nil, fmt.Errorf("%w: --images goes with --data FILE", errUsage)
+		return nil, command.Usagef("--images goes with --data FILE")
 	}
 	o.retrieval.Workers = o.threads
 	if err := o.retrieval.Validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+		return nil, command.Usage(err)
 	}
 	return o, nil
 }
@@ -179,7 +159,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	began := time.Now()
 	precision, err := training.ChoosePrecision(o.precision)
 	if err != nil {
-		return fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
+		return command.Usagef("--precision %s: %w", o.precision, err)
 	}
 	pictures, cache, err := o.pictures(stderr)
 	if err != nil {
@@ -240,13 +220,13 @@ func (o *options) pictures(stderr io.Writer) (pictures *dataloader.Pictures, cac
 	if o.jpeg != "" {
 		p, err := dataloader.ChoosePictures(o.jpeg)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: --jpeg: %w", errUsage, err)
+			return nil, nil, command.Usagef("--jpeg: %w", err)
 		}
 		pictures = &p
 	}
 	size, err := dataloader.ParseBytes(o.cacheSize)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: --cache-size: %w", errUsage, err)
+		return nil, nil, command.Usagef("--cache-size: %w", err)
 	}
 	if o.cache != "" {
 		cache = dataloader.OpenCache(o.cache, size, func(text string) { fmt.Fprintf(stderr, "eval: %s\n", text) })
@@ -311,7 +291,7 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 	case o.data != "":
 		source = &training.Source{Data: o.data, Images: o.images, Val: o.data}
 	case source == nil:
-		return nil, training.Source{}, fmt.Errorf("%w: the checkpoint does not say what it was trained on: --data is missing", errUsage)
+		return nil, training.Source{}, command.Usagef("the checkpoint does not say what it was trained on: --data is missing")
 	}
 	return models, *source, nil
 }

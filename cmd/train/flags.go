@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relsim/command"
 	"relsim/dataloader"
 	"relsim/loss"
 	"relsim/nn"
@@ -156,9 +157,6 @@ Run
 One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted (a checkpoint is saved; the same command resumes).
 `
 
-// errUsage marks errors of the command line: exit status 2.
-var errUsage = errors.New("usage")
-
 // parse reads flags and configuration file. It returns flag.ErrHelp when the help was asked for and printed.
 func parse(args []string, stdout io.Writer) (*options, error) {
 	o := &options{}
@@ -221,10 +219,10 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 			fmt.Fprintf(stdout, usageText, strings.Join(nn.Presets(), ", "), defaultEpochs, d.Average)
 			return nil, flag.ErrHelp
 		}
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+		return nil, command.Usage(err)
 	}
 	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+		return nil, command.Usagef("unexpected argument %q", fs.Arg(0))
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -234,7 +232,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		}
 	}
 	if o.data == "" {
-		return nil, fmt.Errorf("%w: --data is missing: scenes, or a file of rows", errUsage)
+		return nil, command.Usagef("--data is missing: scenes, or a file of rows")
 	}
 	if !given["turn"] && o.data != training.ScenesName { // rows need not say where gravity matters
 		o.turn = false
@@ -244,11 +242,11 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		value int
 	}{{"steps", o.steps}, {"micro-batch", o.microBatch}, {"shards", o.shards}} {
 		if given[f.name] && f.value < 1 {
-			return nil, fmt.Errorf("%w: --%s is %d: want at least 1", errUsage, f.name, f.value)
+			return nil, command.Usagef("--%s is %d: want at least 1", f.name, f.value)
 		}
 	}
 	if !(o.epochs > 0) || math.IsInf(o.epochs, 0) {
-		return nil, fmt.Errorf("%w: --epochs is %v: want a positive number", errUsage, o.epochs)
+		return nil, command.Usagef("--epochs is %v: want a positive number", o.epochs)
 	}
 	return o, nil
 }
@@ -266,16 +264,16 @@ func embeddingCache() string {
 func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%w: --config: %w", errUsage, err)
+		return command.Usagef("--config: %w", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var values map[string]any
 	if err := decoder.Decode(&values); err != nil {
-		return fmt.Errorf("%w: --config: %s: %w", errUsage, path, err)
+		return command.Usagef("--config: %s: %w", path, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: --config: %s: text after the JSON object", errUsage, path)
+		return command.Usagef("--config: %s: text after the JSON object", path)
 	}
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -284,7 +282,7 @@ func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 	slices.Sort(names)
 	for _, name := range names {
 		if name == "config" || fs.Lookup(name) == nil {
-			return fmt.Errorf("%w: --config: %s: unknown key %q", errUsage, path, name)
+			return command.Usagef("--config: %s: unknown key %q", path, name)
 		}
 		if given[name] {
 			continue
@@ -298,10 +296,10 @@ func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 		case bool:
 			text = strconv.FormatBool(value)
 		default:
-			return fmt.Errorf("%w: --config: %s: %q: want a string, a number or a boolean", errUsage, path, name)
+			return command.Usagef("--config: %s: %q: want a string, a number or a boolean", path, name)
 		}
 		if err := fs.Set(name, text); err != nil {
-			return fmt.Errorf("%w: --config: %s: %q: %w", errUsage, path, name, err)
+			return command.Usagef("--config: %s: %q: %w", path, name, err)
 		}
 		given[name] = true
 	}
@@ -315,14 +313,14 @@ func (o *options) source() (training.Source, error) {
 		c := scenes.Default()
 		c.Size, c.TrainProfiles, c.TestProfiles, c.Seed = o.scenesSize, o.scenesProfiles, o.scenesGallery, o.scenesSeed
 		if err := c.Validate(); err != nil {
-			return s, fmt.Errorf("%w: %w", errUsage, err)
+			return s, command.Usage(err)
 		}
 		s.Scenes = &c
 	} else if o.val == "" {
 		s.Share = o.valShare
 	}
 	if err := s.Validate(); err != nil {
-		return s, fmt.Errorf("%w: %w", errUsage, err)
+		return s, command.Usage(err)
 	}
 	return s.Absolute()
 }
@@ -332,7 +330,7 @@ func (o *options) training(n int) (training.Config, error) {
 	c := training.Default()
 	model, err := nn.Preset(o.model)
 	if err != nil {
-		return c, fmt.Errorf("%w: --model: %w", errUsage, err)
+		return c, command.Usagef("--model: %w", err)
 	}
 	if o.imageSize != 0 {
 		model.Vision.ImageSize = o.imageSize
@@ -352,7 +350,7 @@ func (o *options) training(n int) (training.Config, error) {
 		steps := math.Round(o.epochs * float64(max(n, 1)) / float64(o.batch))
 		switch {
 		case steps > maxSteps:
-			return c, fmt.Errorf("%w: --epochs is %v: %.3g steps, want at most %.0e", errUsage, o.epochs, steps, maxSteps)
+			return c, command.Usagef("--epochs is %v: %.3g steps, want at most %.0e", o.epochs, steps, maxSteps)
 		case n == 0:
 			steps = maxSteps
 		}
@@ -363,14 +361,14 @@ func (o *options) training(n int) (training.Config, error) {
 	c.Flip, c.Turn = o.flip, o.turn
 	c.Freeze = nn.Tower(o.freeze)
 	if c.Precision, err = training.ChoosePrecision(o.precision); err != nil {
-		return c, fmt.Errorf("%w: --precision %s: %w", errUsage, o.precision, err)
+		return c, command.Usagef("--precision %s: %w", o.precision, err)
 	}
 	if c.Pictures, err = dataloader.ChoosePictures(o.jpeg); err != nil {
-		return c, fmt.Errorf("%w: --jpeg: %w", errUsage, err)
+		return c, command.Usagef("--jpeg: %w", err)
 	}
 	c.Pictures.Draft = o.draft
 	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%w: %w", errUsage, err)
+		return c, command.Usage(err)
 	}
 	return c, nil
 }
@@ -379,7 +377,7 @@ func (o *options) training(n int) (training.Config, error) {
 func (o *options) openCache(stderr io.Writer) (*dataloader.Cache, error) {
 	size, err := dataloader.ParseBytes(o.cacheSize)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --cache-size: %w", errUsage, err)
+		return nil, command.Usagef("--cache-size: %w", err)
 	}
 	if o.cache == "" {
 		return nil, nil
@@ -395,7 +393,7 @@ func (o *options) options(out string) (training.Options, error) {
 		TextFrom: o.textFrom, VisionFrom: o.visionFrom, RowCache: o.embeddingCache, Checkpoint: o.checkpoint,
 	}
 	if err := r.Validate(); err != nil {
-		return r, fmt.Errorf("%w: %w", errUsage, err)
+		return r, command.Usage(err)
 	}
 	return r, nil
 }

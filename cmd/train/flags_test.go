@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"relsim/command"
 )
 
 func TestTurn(t *testing.T) {
@@ -62,7 +64,7 @@ func TestSteps(t *testing.T) {
 		}
 		c, err := o.training(tt.pictures)
 		if tt.want == 0 {
-			if !errors.Is(err, errUsage) {
+			if !errors.Is(err, command.ErrUsage) {
 				t.Errorf("%s epochs of %d pictures: %v, want a usage error", tt.epochs, tt.pictures, err)
 			}
 		} else if err != nil || c.Steps != tt.want {

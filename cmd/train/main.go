@@ -22,14 +22,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"relsim/checkpoints"
+	"relsim/command"
 	"relsim/dataloader"
 	"relsim/kernel"
 	"relsim/report"
@@ -37,11 +35,7 @@ import (
 	"relsim/training"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { command.Main(run) }
 
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -49,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, &results)
 	if err == nil {
 		if err = kernel.Init(); err != nil {
-			err = fmt.Errorf("%w: %w", errUsage, err)
+			err = command.Usage(err)
 		}
 	}
 	if err == nil {
@@ -63,22 +57,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = fmt.Errorf("standard output: %w", failed)
 		}
 	}
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errUsage):
-		text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
-		fmt.Fprintf(stderr, "train: %s\nRun 'train --help' for the flags.\n", text)
-		return 2
-	case errors.Is(err, training.ErrInterrupted):
+	if errors.Is(err, training.ErrInterrupted) { // with a checkpoint
 		fmt.Fprintf(stderr, "%v\nRun the same command again to continue.\n", err)
 		return 130
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "train: interrupted; run the same command again to continue")
-		return 130
 	}
-	fmt.Fprintf(stderr, "train: %v\n", err)
-	return 1
+	status := command.Status(ctx, "train", err, stderr)
+	if status == 130 {
+		fmt.Fprintln(stderr, "Run the same command again to continue.")
+	}
+	return status
 }
 
 // train does what the flags ask for.
