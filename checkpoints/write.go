@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -137,9 +138,11 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 }
 
 // WriteFile makes the file at path what write writes, all or nothing: it is
-// written beside, synced and renamed. After an error the old file is as it was.
+// written beside, synced and renamed. After an error the old file is as it was. Of
+// processes that write one path at a time, the last one wins.
 func WriteFile(path string, write func(io.Writer) error) error {
-	beside := filepath.Join(filepath.Dir(path), tempPrefix+filepath.Base(path))
+	name := fmt.Sprintf("%s%d-%d-%s", tempPrefix, os.Getpid(), writes.Add(1), filepath.Base(path))
+	beside := filepath.Join(filepath.Dir(path), name)
 	if err := writeFile(beside, write); err != nil {
 		return errors.Join(err, os.RemoveAll(beside))
 	}
@@ -148,6 +151,9 @@ func WriteFile(path string, write func(io.Writer) error) error {
 	}
 	return syncDir(filepath.Dir(path))
 }
+
+// writes numbers the files that this process writes beside others.
+var writes atomic.Int64
 
 // create opens a file for writing. Tests put one in its place that runs full.
 var create = func(path string) (file, error) { return os.Create(path) }

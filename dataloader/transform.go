@@ -146,9 +146,6 @@ func (s square) image() *Image {
 	return to
 }
 
-// Square is [Transform.Square] of a transform of this size.
-func Square(ds Dataset, size int) Dataset { return Transform{Size: size}.Square(ds) }
-
 // resize returns s resampled to the given side by package imaging.
 func resize(s square, side int) square {
 	buf := scratch.Get().(*[]byte)

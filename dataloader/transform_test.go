@@ -181,7 +181,7 @@ func TestSquare(t *testing.T) {
 		images = append(images, noise(size[0], size[1], uint64(i)))
 	}
 	ds := NewMemory("m", items, images)
-	sq := Square(ds, 6)
+	sq := Transform{Size: 6}.Square(ds)
 	if sq.Fingerprint() != ds.Fingerprint() || sq.Len() != ds.Len() || sq.Item(1) != ds.Item(1) {
 		t.Error("the view describes another set")
 	}
@@ -204,7 +204,7 @@ func TestSquare(t *testing.T) {
 	if im, _ := sq.Image(context.Background(), 2); im != images[2] {
 		t.Error("a square picture of the size is copied")
 	}
-	if _, err := Square(&faulty{Dataset: ds, broken: map[int]string{0: "x"}}, 6).Image(context.Background(), 0); err == nil {
+	if _, err := (Transform{Size: 6}.Square(&faulty{Dataset: ds, broken: map[int]string{0: "x"}})).Image(context.Background(), 0); err == nil {
 		t.Error("a broken picture is no error")
 	}
 }

@@ -26,10 +26,10 @@
 // # Micro-batches
 //
 // A contrastive loss needs the embeddings of the whole batch, but memory does not
-// have to hold their activations. [Program.ForwardEach] runs the micro-batches
+// have to hold their activations. [Replicas.ForwardEach] runs the micro-batches
 // forward and keeps their embeddings; the loss and its gradient follow, over all
-// embeddings; [Program.BackwardEach] runs each micro-batch again and adds the
-// gradients up (gradient caching, arXiv:2101.06983). The result is the gradient of
+// embeddings; [Replicas.BackwardEach] runs those again whose activations are gone
+// and adds the gradients up (gradient caching, arXiv:2101.06983). The result is the gradient of
 // the whole batch: every op treats the rows of a batch apart, and dropout draws
 // the same masks again from the same seed.
 //

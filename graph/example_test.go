@@ -54,7 +54,7 @@ func Example() {
 
 // Four pictures as two micro-batches: the gradient of a loss over all four
 // embeddings, with the memory of two.
-func ExampleProgram_BackwardEach() {
+func ExampleReplicas() {
 	b := graph.NewBuilder()
 	x, w := b.Input("x", 2, 3), b.Param("w", 2, 3)
 	embedding := b.Linear(x, w, nil)
@@ -70,14 +70,19 @@ func ExampleProgram_BackwardEach() {
 	if err := p.SetGrad(w, grad); err != nil {
 		log.Fatal(err)
 	}
-	load := func(i int) error { return p.SetFloats(x, pictures[6*i:6*i+6]) }
+	load := func(p *graph.Program, i int) error { return p.SetFloats(x, pictures[6*i:6*i+6]) }
 
+	r, err := graph.NewReplicas([]*graph.Program{p}, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
 	all := make([]float32, 4*2)
-	if err := p.ForwardEach(2, load, all); err != nil {
+	if err := r.ForwardEach(2, load, all); err != nil {
 		log.Fatal(err)
 	}
 	// The loss ½ Σ embedding² has the embeddings for its gradient.
-	if err := p.BackwardEach(2, load, all); err != nil {
+	if err := r.BackwardEach(2, load, all); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(all)

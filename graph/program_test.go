@@ -374,9 +374,9 @@ func TestMicroBatches(t *testing.T) {
 		cached := mustCompile(t, tw.b, config)
 		v.bind(t, tw.b, cached)
 		embeddings := make([]float32, n*size)
-		must(t, cached.ForwardEach(n, load(cached), embeddings))
+		must(t, forwardEach(cached, n, load(cached), embeddings))
 		upstream := lossGradient(embeddings, 8)
-		must(t, cached.BackwardEach(n, load(cached), upstream))
+		must(t, backwardEach(cached, n, load(cached), upstream))
 		got := v.clone()
 
 		// all at once: a Program for each micro-batch
@@ -400,16 +400,16 @@ func TestMicroBatches(t *testing.T) {
 		}
 
 		// again, over what is there
-		must(t, cached.ForwardEach(n, load(cached), embeddings))
-		must(t, cached.BackwardEach(n, load(cached), upstream))
+		must(t, forwardEach(cached, n, load(cached), embeddings))
+		must(t, backwardEach(cached, n, load(cached), upstream))
 		for name, g := range got.grad {
 			sameBits(t, "gradient of "+name+" again", v.grad[name], g)
 		}
 
 		// again on top, as SetAccumulate asks
 		cached.SetAccumulate(true)
-		must(t, cached.ForwardEach(n, load(cached), embeddings))
-		must(t, cached.BackwardEach(n, load(cached), upstream))
+		must(t, forwardEach(cached, n, load(cached), embeddings))
+		must(t, backwardEach(cached, n, load(cached), upstream))
 		for name, g := range got.grad {
 			near(t, "doubled gradient of "+name, v.grad[name], doubled(g), 1e-6)
 		}
@@ -713,12 +713,6 @@ func TestErrors(t *testing.T) {
 			setAll(p)
 			must(t, p.SetIDs(at, []int32{-1, 0}))
 			return p.Forward()
-		}},
-		{"each without embedding", `graph: forward each: the Program has no embedding`, func() error {
-			return mustCompile(t, b, Config{Outputs: []*Node{emb}}).ForwardEach(1, nil, nil)
-		}},
-		{"each length", `graph: backward each: 2 micro-batches of poolAt[(6, 4) (2)] have 16 elements, got 8`, func() error {
-			return p.BackwardEach(2, nil, make([]float32, 8))
 		}},
 		{"nothing asked", `graph: compile: no outputs`, func() error { return compile(Config{}) }},
 		{"nil output", `graph: compile: output 0 is nil`, func() error { return compile(Config{Outputs: []*Node{nil}}) }},

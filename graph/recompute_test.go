@@ -72,8 +72,8 @@ func TestCheckpointBits(t *testing.T) {
 				v.bindText(t, tw, p)
 				load := func(i int) error { p.SetSeed(uint64(i)); return nil }
 				embeddings := make([]float32, len(upstream))
-				must(t, p.ForwardEach(2, load, embeddings))
-				must(t, p.BackwardEach(2, load, upstream))
+				must(t, forwardEach(p, 2, load, embeddings))
+				must(t, backwardEach(p, 2, load, upstream))
 				v.data["embeddings"] = embeddings
 				if want == nil {
 					want = v

@@ -37,8 +37,9 @@ func (p *Program) Replica(backend Backend) (*Program, error) {
 // Program i mod n; the activations of the last n stay until their backward pass, so that
 // as many Programs as there are micro-batches forward each of them once.
 //
-// Gradients are added up in the order of [Program.BackwardEach], from the last
-// micro-batch to the first: the number of Programs and of workers changes no bit.
+// Gradients are added up from the last micro-batch to the first: the number of Programs
+// and of workers changes no bit. One Program takes the memory of one micro-batch, and
+// forwards all but the last twice.
 //
 // Replicas are for one goroutine. In a steady state they allocate nothing.
 type Replicas struct {
@@ -252,7 +253,10 @@ func (r *Replicas) loadNext(p *Program, i int, held bool) error {
 // BackwardEach follows ForwardEach, with nothing run in between: it computes the
 // gradients of the whole batch from upstream, the gradient of all embeddings. Load is
 // called in descending order, and only for micro-batches whose activations are gone;
-// it must bind the same inputs and seeds again.
+// it must bind the same inputs and seeds again. The gradients overwrite what is there,
+// or add to it if SetAccumulate says so.
+//
+// Source: gradient caching, Gao et al., arXiv:2101.06983.
 func (r *Replicas) BackwardEach(n int, load func(p *Program, i int) error, upstream []float32) error {
 	if n < 1 || len(upstream) != n*r.size {
 		return fmt.Errorf("graph: replicas: %d micro-batches have embeddings of %d elements, got %d", n, n*r.size, len(upstream))

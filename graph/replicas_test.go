@@ -11,6 +11,30 @@ import (
 	"relsim/kernel"
 )
 
+// forwardEach runs n micro-batches one after the other, and backwardEach all of them
+// again, from the last to the first: what Replicas do in other ways.
+func forwardEach(p *Program, n int, load func(i int) error, dst []float32) error {
+	for i := range n {
+		if err := errors.Join(load(i), p.Forward()); err != nil {
+			return err
+		}
+		copy(dst[i*len(dst)/n:], p.Value(p.embedding))
+	}
+	return nil
+}
+
+func backwardEach(p *Program, n int, load func(i int) error, upstream []float32) error {
+	defer p.SetAccumulate(p.accumulate)
+	for i := n - 1; i >= 0; i-- {
+		up := upstream[i*len(upstream)/n : (i+1)*len(upstream)/n]
+		if err := errors.Join(load(i), p.Forward(), p.Backward(up)); err != nil {
+			return err
+		}
+		p.SetAccumulate(true)
+	}
+	return nil
+}
+
 // TestReplicas compares every number of Programs and workers with one Program that
 // runs the micro-batches one after another: the bits are the same.
 func TestReplicas(t *testing.T) {
@@ -29,12 +53,12 @@ func TestReplicas(t *testing.T) {
 	embeddings := make([]float32, n*size)
 	upstream := uniform(rand.New(rand.NewPCG(4, 2)), n*size)
 	loadOne := func(i int) error { return load(one, i) }
-	must(t, one.ForwardEach(n, loadOne, embeddings))
-	must(t, one.BackwardEach(n, loadOne, upstream))
+	must(t, forwardEach(one, n, loadOne, embeddings))
+	must(t, backwardEach(one, n, loadOne, upstream))
 	want := v.clone()
 	one.SetAccumulate(true)
-	must(t, one.ForwardEach(n, loadOne, embeddings))
-	must(t, one.BackwardEach(n, loadOne, upstream))
+	must(t, forwardEach(one, n, loadOne, embeddings))
+	must(t, backwardEach(one, n, loadOne, upstream))
 	twice := v.clone()
 
 	for _, c := range []struct{ programs, workers int }{{1, 1}, {2, 1}, {2, 2}, {3, 2}, {4, 3}, {5, 2}, {5, 5}, {7, 4}} {
@@ -131,8 +155,10 @@ func TestReplicasErrors(t *testing.T) {
 	}()
 	must(t, r.ForwardEach(n, failAt(-1), emb))
 	must(t, r.BackwardEach(n, failAt(-1), emb))
-	if err := r.ForwardEach(n, failAt(-1), emb[1:]); err == nil {
-		t.Error("embeddings of the wrong length are taken")
+	for _, err := range []error{r.ForwardEach(n, failAt(-1), emb[1:]), r.BackwardEach(n, failAt(-1), emb[1:]), r.ForwardEach(0, nil, nil)} {
+		if err == nil || !strings.Contains(err.Error(), "elements, got") {
+			t.Errorf("embeddings of the wrong length: %v", err)
+		}
 	}
 	if names := r.NonFinite(); len(names) != 0 {
 		t.Errorf("not finite: %v", names)

@@ -91,8 +91,8 @@ func (t *trainer) checkWords(captions []string) error {
 	if strange == len(captions) {
 		return fmt.Errorf("its vocabulary of %d words has no word of the captions of %s", t.words.Size(), t.data.Train.Name())
 	}
-	if strange > 0 && t.watch.Notice != nil {
-		t.watch.Notice("%d of %d captions hold no word that the text tower knows", strange, len(captions))
+	if strange > 0 {
+		t.notice("%d of %d captions hold no word that the text tower knows", strange, len(captions))
 	}
 	return nil
 }

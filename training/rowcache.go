@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"relsim/checkpoints"
 )
 
 // Bounds of a cache of rows: of one file, and of all in a folder.
@@ -182,29 +184,12 @@ func (c *rowCache) save() error {
 	return nil
 }
 
-// write replaces the file. The name it is written under is of this process alone.
-func (c *rowCache) write(keys []rowKey) (err error) {
-	folder := filepath.Dir(c.path)
-	if err := os.MkdirAll(folder, 0o777); err != nil {
+// write replaces the file.
+func (c *rowCache) write(keys []rowKey) error {
+	if err := os.MkdirAll(filepath.Dir(c.path), 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(folder, ".tmp-*"+rowSuffix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = c.encode(f, keys)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), c.path)
+	return checkpoints.WriteFile(c.path, func(w io.Writer) error { return c.encode(w, keys) })
 }
 
 func (c *rowCache) encode(f io.Writer, keys []rowKey) error {
@@ -216,18 +201,14 @@ func (c *rowCache) encode(f io.Writer, keys []rowKey) error {
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	const piece = 1 << 20 // bytes written at a time
-	var buffer []byte
-	for i, key := range keys {
-		buffer = append(buffer, key[:]...)
+	var entry []byte
+	for _, key := range keys {
+		entry = append(entry[:0], key[:]...)
 		for _, v := range c.rows[key] {
-			buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(v))
+			entry = binary.LittleEndian.AppendUint32(entry, math.Float32bits(v))
 		}
-		if len(buffer) >= piece || i == len(keys)-1 {
-			if _, err := w.Write(buffer); err != nil {
-				return err
-			}
-			buffer = buffer[:0]
+		if _, err := w.Write(entry); err != nil {
+			return err
 		}
 	}
 	_, err := f.Write(sum.Sum(nil))

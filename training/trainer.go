@@ -341,8 +341,8 @@ func (t *trainer) openValidation(ctx context.Context) error {
 		return err
 	}
 	t.val, t.unreadable = val, len(broken)
-	if len(broken) > 0 && t.watch.Notice != nil {
-		t.watch.Notice("%d of %d pictures to validate on cannot be read: listed in %s", len(broken), t.data.Val.Len(), t.loaderList())
+	if len(broken) > 0 {
+		t.notice("%d of %d pictures to validate on cannot be read: listed in %s", len(broken), t.data.Val.Len(), t.loaderList())
 	}
 	return dataloader.WriteSkipped(t.loaderList(), append(t.loader.State().Broken, broken...))
 }
