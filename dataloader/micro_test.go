@@ -294,3 +294,24 @@ func ExampleLoader_Load() {
 	fmt.Println(len(b.Items), len(b.Images)/(3*8*8), err)
 	// Output: 32 8 <nil>
 }
+
+// After the first pass, micro-batches come again in any order, also one that jumps over what is kept.
+func TestMicroBatchesInAnyOrder(t *testing.T) {
+	l := newLoader(t, numbered(60), Config{Batch: 12, Micro: 2, Keep: 1, Workers: 2, Seed: 11})
+	b := next(t, l)
+	want := make([][]float32, l.micros)
+	for i := range want {
+		if err := l.Load(context.Background(), b, i); err != nil {
+			t.Fatal(err)
+		}
+		want[i] = slices.Clone(b.Images)
+	}
+	for _, i := range []int{0, 4, 1, 1, 5, 2, 0, 3, 5, 4, 3, 0} {
+		if err := l.Load(context.Background(), b, i); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(b.Images, want[i]) {
+			t.Errorf("micro-batch %d has other pictures", i)
+		}
+	}
+}

@@ -178,3 +178,18 @@ func TestCheckpointSteps(t *testing.T) {
 		}
 	}
 }
+
+// What is cheap is kept all the same where Backward does not read its operand: the linear layer before it would have to
+// run again.
+func TestCheapOfNothingRead(t *testing.T) {
+	b := NewBuilder()
+	h := b.Linear(b.Input("x", 6, 4), b.Param("fixed", 8, 4), nil)
+	learned := b.Param("learned", 3, 8)
+	emb := b.Linear(b.GELU(h, kernel.GELUErf), learned, nil)
+	p := mustCompile(t, b, Config{Embedding: emb, Wrt: []*Node{learned}, apart: true})
+	for _, s := range p.plan.steps[p.plan.forward:] {
+		if name := opName(s.kind); name == "linear" || name == "gelu" {
+			t.Errorf("Backward runs %s", name)
+		}
+	}
+}

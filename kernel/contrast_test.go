@@ -400,3 +400,22 @@ func BenchmarkContrast(b *testing.B) {
 		}
 	}
 }
+
+// TestContrastTies: of equal logits the first counts, also where a positive is among the others.
+func TestContrastTies(t *testing.T) {
+	const e = 4
+	img := []float32{1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0}
+	txt := []float32{2, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0} // rows 0 and 1 have equal logits in columns 0 and 1
+	for _, tt := range []struct {
+		equal ContrastEqual
+		hits  int
+	}{{EqualNegative, 2}, {EqualPositive, 3}, {EqualMasked, 3}} {
+		for kind := range ContrastPairs + 1 {
+			s := ContrastShape{Rows: 3, Dim: e, Kind: kind, Equal: tt.equal}
+			stats := make([]float32, s.Stats())
+			if _, hits := Contrast(nil, stats, img, txt, []int32{0, 0, 2}, 1, 0, s); hits != tt.hits {
+				t.Errorf("kind %d, equal %d: %d hits, want %d", kind, tt.equal, hits, tt.hits)
+			}
+		}
+	}
+}

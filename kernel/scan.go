@@ -63,8 +63,8 @@ var scanWorks freelist[scanWork]
 //	s[r,j] = Σ_d rows[r,d]·query[j,d]
 //
 // and every score that is NaN. rows is (n, dim), row-major, thresholds has one value
-// for each query. Sums run in float32 in the order of d, within 384 values at a time;
-// a score does not depend on what else is in the call. The order of the hits is not
+// for each query. Sums run in float32 in the order of d; a score does not depend on what
+// else is in the call. The order of the hits is not
 // specified.
 //
 // Above panics if a length does not fit.
