@@ -12,28 +12,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
-)
 
-// Offsets of the fields of kernel.tile. A micro-kernel takes the address of the first.
-const (
-	offTiles    = 8 * iota // row tiles to do
-	offA                   // first element of op(A)
-	offARow                // bytes from one row of op(A) to the next
-	offAStep               // bytes from one column of op(A) to the next
-	offASeg                // bytes added to a after a segment
-	offANext               // bytes from one row tile to the next
-	offB                   // first element of op(B)
-	offBStep               // bytes from one row of op(B) to the next
-	offBSeg                // bytes added to b after a segment
-	offKC                  // products per segment
-	offSegs                // segments
-	offC                   // first element of C
-	offCRow                // bytes from one row of C to the next
-	offCNext               // bytes from one row tile to the next
-	offInit                // what the sums start from: C, a bias, or nil for zero
-	offInitRow             // bytes from one row of it to the next
-	offInitNext            // bytes from one row tile to the next
-	offMask                // lanes of the last vector: bits (AVX-512) or a pointer to 8 int32 (AVX2)
+	. "relsim/kernel/asm/common"
 )
 
 // vectors returns the registers of the given size in bytes.
@@ -71,13 +51,13 @@ func (k kernel) generate() {
 	t := Load(Param("t"), GP64())
 	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
 	load := func(off int) reg.Register { r := GP64(); MOVQ(field(off), r); return r }
-	aRow, aStep, bStep := load(offARow), load(offAStep), load(offBStep)
+	aRow, aStep, bStep := load(OffARow), load(OffAStep), load(OffBStep)
 	maskPtr := reg.Register(nil)
 	if k.masked {
 		if k.avx512 {
-			KMOVW(field(offMask), reg.K1)
+			KMOVW(field(OffMask), reg.K1)
 		} else {
-			maskPtr = load(offMask)
+			maskPtr = load(OffMask)
 		}
 	}
 	// loadMask brings the AVX2 mask into the register that broadcasts use.
@@ -99,9 +79,9 @@ func (k kernel) generate() {
 
 	Label("tile")
 	p, q := GP64(), GP64()
-	crow := load(offCRow)
-	MOVQ(field(offC), p)
-	ADDQ(field(offCNext), p)
+	crow := load(OffCRow)
+	MOVQ(field(OffC), p)
+	ADDQ(field(OffCNext), p)
 	for i := range k.mr { // the next tile reads and writes there
 		for d := 0; d < k.nv*k.size; d += 64 {
 			PREFETCHT0(Mem{Base: p, Disp: d})
@@ -110,10 +90,10 @@ func (k kernel) generate() {
 			ADDQ(crow, p)
 		}
 	}
-	MOVQ(field(offInit), p)
+	MOVQ(field(OffInit), p)
 	TESTQ(p, p)
 	JZ(LabelRef("zero"))
-	MOVQ(field(offInitRow), q)
+	MOVQ(field(OffInitRow), q)
 	loadMask()
 	for i := range k.mr {
 		for j := range k.nv {
@@ -138,7 +118,7 @@ func (k kernel) generate() {
 
 	// Row i is at base[i/3] + aRow*{0,1,2}, or two bases before with aRow*4 where that
 	// spares a base: rows 0 1 2 | 3 | 4 = 0+4 | 5 = 3+2 | 6 | 7 = 3+4.
-	b := load(offB)
+	b := load(OffB)
 	var bases []reg.Register
 	for i := 0; i < k.mr && i <= 6; i += 3 {
 		if i == 3 && k.mr < 4 || i == 6 && k.mr < 7 {
@@ -146,7 +126,7 @@ func (k kernel) generate() {
 		}
 		r := GP64()
 		if i == 0 {
-			MOVQ(field(offA), r)
+			MOVQ(field(OffA), r)
 		} else {
 			LEAQ(Mem{Base: bases[i/3-1], Index: aRow, Scale: 2}, r)
 			ADDQ(aRow, r)
@@ -185,11 +165,11 @@ func (k kernel) generate() {
 			ADDQ(aStep, r)
 		}
 	}
-	segs, n := load(offSegs), GP64()
+	segs, n := load(OffSegs), GP64()
 	TESTQ(segs, segs)
 	JZ(LabelRef("store"))
 	Label("segment")
-	MOVQ(field(offKC), n)
+	MOVQ(field(OffKC), n)
 	SHRQ(Imm(1), n)
 	JZ(LabelRef("odd"))
 	Label("loop")
@@ -198,20 +178,20 @@ func (k kernel) generate() {
 	DECQ(n)
 	JNZ(LabelRef("loop"))
 	Label("odd")
-	MOVQ(field(offKC), n)
+	MOVQ(field(OffKC), n)
 	TESTQ(U32(1), n)
 	JZ(LabelRef("next"))
 	step()
 	Label("next")
 	for _, r := range bases {
-		ADDQ(field(offASeg), r)
+		ADDQ(field(OffASeg), r)
 	}
-	ADDQ(field(offBSeg), b)
+	ADDQ(field(OffBSeg), b)
 	DECQ(segs)
 	JNZ(LabelRef("segment"))
 
 	Label("store")
-	MOVQ(field(offC), p)
+	MOVQ(field(OffC), p)
 	loadMask()
 	for i := range k.mr {
 		for j := range k.nv {
@@ -229,9 +209,9 @@ func (k kernel) generate() {
 			ADDQ(crow, p)
 		}
 	}
-	DECQ(field(offTiles))
+	DECQ(field(OffTiles))
 	JZ(LabelRef("done"))
-	for _, f := range [][2]int{{offANext, offA}, {offCNext, offC}, {offInitNext, offInit}} {
+	for _, f := range [][2]int{{OffANext, OffA}, {OffCNext, OffC}, {OffInitNext, OffInit}} {
 		MOVQ(field(f[0]), p)
 		ADDQ(p, field(f[1]))
 	}
@@ -256,9 +236,9 @@ func packed() {
 	a, b, c, n, crow, q := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
 
 	Label("tile")
-	MOVQ(field(offCRow), crow)
-	MOVQ(field(offC), c)
-	ADDQ(field(offCNext), c)
+	MOVQ(field(OffCRow), crow)
+	MOVQ(field(OffC), c)
+	ADDQ(field(OffCNext), c)
 	for i := range mr { // the next tile reads and writes there
 		for d := 0; d < nv*64; d += 64 {
 			PREFETCHT0(Mem{Base: c, Disp: d})
@@ -267,10 +247,10 @@ func packed() {
 			ADDQ(crow, c)
 		}
 	}
-	MOVQ(field(offInit), c)
+	MOVQ(field(OffInit), c)
 	TESTQ(c, c)
 	JZ(LabelRef("zero"))
-	MOVQ(field(offInitRow), q)
+	MOVQ(field(OffInitRow), q)
 	for i := range mr {
 		for j := range nv {
 			VMOVUPS(Mem{Base: c, Disp: 64 * j}, acc(i, j))
@@ -285,8 +265,8 @@ func packed() {
 		VPXORD(v[i], v[i], v[i])
 	}
 	Label("start")
-	MOVQ(field(offA), a)
-	MOVQ(field(offB), b)
+	MOVQ(field(OffA), a)
+	MOVQ(field(OffB), b)
 	step := func(k int) {
 		for j := range nv {
 			VMOVUPS(Mem{Base: b, Disp: (k*nv + j) * 64}, bs[j])
@@ -299,7 +279,7 @@ func packed() {
 			}
 		}
 	}
-	MOVQ(field(offKC), n)
+	MOVQ(field(OffKC), n)
 	SHRQ(Imm(2), n)
 	JZ(LabelRef("rest"))
 	Label("loop")
@@ -311,7 +291,7 @@ func packed() {
 	DECQ(n)
 	JNZ(LabelRef("loop"))
 	Label("rest")
-	MOVQ(field(offKC), n)
+	MOVQ(field(OffKC), n)
 	ANDQ(Imm(unroll-1), n)
 	JZ(LabelRef("store"))
 	Label("one")
@@ -322,7 +302,7 @@ func packed() {
 	JNZ(LabelRef("one"))
 
 	Label("store")
-	MOVQ(field(offC), c)
+	MOVQ(field(OffC), c)
 	for i := range mr {
 		for j := range nv {
 			VMOVUPS(acc(i, j), Mem{Base: c, Disp: 64 * j})
@@ -331,9 +311,9 @@ func packed() {
 			ADDQ(crow, c)
 		}
 	}
-	DECQ(field(offTiles))
+	DECQ(field(OffTiles))
 	JZ(LabelRef("done"))
-	for _, f := range [][2]int{{offANext, offA}, {offCNext, offC}, {offInitNext, offInit}} {
+	for _, f := range [][2]int{{OffANext, OffA}, {OffCNext, OffC}, {OffInitNext, OffInit}} {
 		MOVQ(field(f[0]), q)
 		ADDQ(q, field(f[1]))
 	}

@@ -1,23 +1,9 @@
 package main
 
-import "math"
+import (
+	"math"
 
-// The largest and the smallest argument of exp that matter: beyond them the result
-// is infinite or zero.
-const (
-	expMax       = 89
-	expMin       = -104
-	expMinNormal = -88
-)
-
-// Coefficients of exp(r) = 1 + r + r²·P(r) on |r| ≤ ln2/2, highest power first
-// (Cephes, expf.c).
-var expPoly = []float64{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
-
-// ln2 in two float32.
-var (
-	ln2High = float64(float32(math.Ln2))
-	ln2Low  = math.Ln2 - ln2High
+	. "relsim/kernel/asm/common"
 )
 
 // exponential has the constants of exp in registers.
@@ -27,7 +13,7 @@ type exponential struct {
 }
 
 func newExponential(f *function, least float64) exponential {
-	return exponential{f, f.float(expMax), f.float(least), f.float(math.Log2E), f.float(ln2High), f.float(ln2Low), f.bits(127)}
+	return exponential{f, f.float(ExpMax), f.float(least), f.float(math.Log2E), f.float(Ln2High), f.float(Ln2Low), f.bits(127)}
 }
 
 // poly is the polynomial with these coefficients, highest power first, at x. The
@@ -54,7 +40,7 @@ func (e exponential) parts(x V) (n, p V) {
 	f.do(frintn, n, n)
 	f.do(fmls, x, n, e.high)
 	f.do(fmls, x, n, e.low)
-	p = f.poly(x, expPoly)
+	p = f.poly(x, ExpPoly)
 	f.do(fcvtzs, n, n)
 	return n, p
 }
@@ -89,21 +75,6 @@ func (e exponential) flush(x V) {
 	e.f.free(n, p)
 }
 
-// The half of erfc in ½erfc(z/√2) = exp(-z²/2)·t·P(t), t = 1/(1+0.3z): minimax
-// in relative error, 1.5e-7, for 0 ≤ z ≤ 14. Highest power first.
-var erfcPoly = []float64{0.0356747692945, -0.157203063244, 0.206353474398, -0.0536836166216, 0.128561613075, 0.0999134958672, 0.120753955485, 0.119629298862}
-
-const (
-	erfcScale  = 0.3
-	geluLimit  = 30
-	geluQuick  = 1.702
-	geluTanhA  = 1.5957691216057308 // 2·√(2/π)
-	geluTanhB  = 0.044715 * geluTanhA
-	quickLimit = 100
-	logitLimit = 80
-	invSqrt2Pi = 0.3989422804014327
-)
-
 // errorFunction has the constants of Φ in registers.
 type errorFunction struct {
 	f                *function
@@ -112,7 +83,7 @@ type errorFunction struct {
 }
 
 func newErrorFunction(f *function) errorFunction {
-	return errorFunction{f, newExponential(f, expMinNormal), f.float(1), f.float(erfcScale), f.float(-0.5)}
+	return errorFunction{f, newExponential(f, ExpMinNormal), f.float(1), f.float(ErfcScale), f.float(-0.5)}
 }
 
 // phi gives Φ(x) and exp(-x²/2).
@@ -127,7 +98,7 @@ func (k errorFunction) phi(x V) (phi, e V) {
 	f.do(fmul, e, x, x)
 	f.do(fmul, e, e, k.half)
 	k.e.flush(e)
-	p := f.poly(t, erfcPoly)
+	p := f.poly(t, ErfcPoly)
 	f.do(fmul, p, p, t)
 	f.do(fmul, p, p, e) // ½erfc(|x|/√2)
 	negative := t
@@ -174,7 +145,7 @@ func gelu(o *output) {
 	}
 
 	forward("geluErf", func(f *function) func(V) V {
-		k, least := newErrorFunction(f), f.float(-geluLimit)
+		k, least := newErrorFunction(f), f.float(-GELULimit)
 		return func(x V) V {
 			f.do(fmax, x, x, least)
 			phi, _ := k.phi(x)
@@ -183,7 +154,7 @@ func gelu(o *output) {
 		}
 	})
 	backward("geluErfGrad", func(f *function) func(V) V {
-		k, least, most, density := newErrorFunction(f), f.float(-geluLimit), f.float(geluLimit), f.float(invSqrt2Pi)
+		k, least, most, density := newErrorFunction(f), f.float(-GELULimit), f.float(GELULimit), f.float(InvSqrt2Pi)
 		return func(x V) V {
 			f.do(fmax, x, x, least)
 			f.do(fmin, x, x, most)
@@ -195,12 +166,12 @@ func gelu(o *output) {
 	})
 
 	forward("geluTanh", func(f *function) func(V) V {
-		e, least, one := newExponential(f, expMinNormal), f.float(-geluLimit), f.float(1)
+		e, least, one := newExponential(f, ExpMinNormal), f.float(-GELULimit), f.float(1)
 		return func(x V) V {
 			f.do(fmax, x, x, least)
 			square := f.vec()
 			f.do(fmul, square, x, x)
-			u := f.poly(square, []float64{-geluTanhB, -geluTanhA})
+			u := f.poly(square, []float64{-GELUTanhB, -GELUTanhA})
 			f.do(fmul, u, u, x)
 			e.flush(u)
 			f.do(fadd, u, u, one)
@@ -209,24 +180,24 @@ func gelu(o *output) {
 		}
 	})
 	backward("geluTanhGrad", func(f *function) func(V) V {
-		e, least, most, one, logit := newExponential(f, expMinNormal), f.float(-geluLimit), f.float(geluLimit), f.float(1), f.float(logitLimit)
+		e, least, most, one, logit := newExponential(f, ExpMinNormal), f.float(-GELULimit), f.float(GELULimit), f.float(1), f.float(LogitLimit)
 		return func(x V) V {
 			f.do(fmax, x, x, least)
 			f.do(fmin, x, x, most)
 			square := f.vec()
 			f.do(fmul, square, x, x)
-			u := f.poly(square, []float64{-geluTanhB, -geluTanhA})
+			u := f.poly(square, []float64{-GELUTanhB, -GELUTanhA})
 			f.do(fmul, u, u, x)
 			f.do(fmin, u, u, logit)
 			e.flush(u)
-			slope := f.poly(square, []float64{3 * geluTanhB, geluTanhA})
+			slope := f.poly(square, []float64{3 * GELUTanhB, GELUTanhA})
 			f.do(fmul, slope, slope, x)
 			return sigmoidGrad(f, one, u, slope)
 		}
 	})
 
 	forward("geluQuick", func(f *function) func(V) V {
-		e, least, one, factor := newExponential(f, expMinNormal), f.float(-quickLimit), f.float(1), f.float(-geluQuick)
+		e, least, one, factor := newExponential(f, ExpMinNormal), f.float(-QuickLimit), f.float(1), f.float(-GELUQuick)
 		return func(x V) V {
 			f.do(fmax, x, x, least)
 			u := f.vec()
@@ -238,7 +209,7 @@ func gelu(o *output) {
 		}
 	})
 	backward("geluQuickGrad", func(f *function) func(V) V {
-		e, least, most, one, factor := newExponential(f, expMinNormal), f.float(-logitLimit), f.float(logitLimit), f.float(1), f.float(geluQuick)
+		e, least, most, one, factor := newExponential(f, ExpMinNormal), f.float(-LogitLimit), f.float(LogitLimit), f.float(1), f.float(GELUQuick)
 		return func(x V) V {
 			f.do(fmul, x, x, factor)
 			f.do(fmax, x, x, least)

@@ -1,27 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
 
-// Offsets of the fields of kernel.tile. A micro-kernel takes the address of the first.
-const (
-	offTiles    = 8 * iota // row tiles to do
-	offA                   // first element of op(A)
-	offARow                // bytes from one row of op(A) to the next
-	offAStep               // bytes from one column of op(A) to the next
-	offASeg                // bytes added to a after a segment
-	offANext               // bytes from one row tile to the next
-	offB                   // first element of op(B)
-	offBStep               // bytes from one row of op(B) to the next
-	offBSeg                // bytes added to b after a segment
-	offKC                  // products per segment
-	offSegs                // segments
-	offC                   // first element of C
-	offCRow                // bytes from one row of C to the next
-	offCNext               // bytes from one row tile to the next
-	offInit                // what the sums start from: C, a bias, or nil for zero
-	offInitRow             // bytes from one row of it to the next
-	offInitNext            // bytes from one row tile to the next
-	offMask                // bytes from the first column to the last vector
+	. "relsim/kernel/asm/common"
 )
 
 // microKernel is a micro-kernel of mr rows.
@@ -100,7 +82,7 @@ func (k microKernel) generate(o *output) {
 		return r
 	}
 	reload := func(off int, r R) { f.line("MOVD %d(R%d), R%d", off, t, r) }
-	aStep, bStep, last := load(offAStep), load(offBStep), load(offMask)
+	aStep, bStep, last := load(OffAStep), load(OffBStep), load(OffMask)
 	p, q, u, n, segs, bp, at := f.gp(), f.gp(), f.gp(), f.gp(), f.gp(), f.gp(), f.gp()
 	row := make([]R, k.mr)
 	if !k.packed {
@@ -110,9 +92,9 @@ func (k microKernel) generate(o *output) {
 	}
 
 	f.label("tile")
-	reload(offInit, p)
+	reload(OffInit, p)
 	f.line("CBZ R%d, zero", p)
-	reload(offInitRow, q)
+	reload(OffInitRow, q)
 	for i := range k.mr {
 		for j := range k.vectors {
 			k.move(f, false, acc[i*k.vectors+j], p, last, u, j)
@@ -128,14 +110,14 @@ func (k microKernel) generate(o *output) {
 	}
 	f.label("start")
 
-	reload(offSegs, segs)
+	reload(OffSegs, segs)
 	f.line("CBZ R%d, store", segs)
-	reload(offB, bp)
+	reload(OffB, bp)
 	if k.packed {
-		reload(offA, at)
+		reload(OffA, at)
 	} else { // row i is at row[i] + at
-		reload(offA, row[0])
-		reload(offARow, q)
+		reload(OffA, row[0])
+		reload(OffARow, q)
 		for i := 1; i < k.mr; i++ {
 			f.line("ADD R%d, R%d, R%d", q, row[i-1], row[i])
 		}
@@ -163,7 +145,7 @@ func (k microKernel) generate(o *output) {
 		f.line("ADD R%d, R%d", aStep, at)
 	}
 	f.label("segment")
-	reload(offKC, n)
+	reload(OffKC, n)
 	f.line("LSR $1, R%d", n)
 	f.line("CBZ R%d, odd", n)
 	f.label("loop")
@@ -172,20 +154,20 @@ func (k microKernel) generate(o *output) {
 	f.line("SUB $1, R%d", n)
 	f.line("CBNZ R%d, loop", n)
 	f.label("odd")
-	reload(offKC, n)
+	reload(OffKC, n)
 	f.line("TBZ $0, R%d, next", n)
 	step()
 	f.label("next")
-	reload(offASeg, q)
+	reload(OffASeg, q)
 	f.line("ADD R%d, R%d", q, at)
-	reload(offBSeg, q)
+	reload(OffBSeg, q)
 	f.line("ADD R%d, R%d", q, bp)
 	f.line("SUB $1, R%d", segs)
 	f.line("CBNZ R%d, segment", segs)
 
 	f.label("store")
-	reload(offC, p)
-	reload(offCRow, q)
+	reload(OffC, p)
+	reload(OffCRow, q)
 	for i := range k.mr {
 		for j := range k.vectors {
 			k.move(f, true, acc[i*k.vectors+j], p, last, u, j)
@@ -194,11 +176,11 @@ func (k microKernel) generate(o *output) {
 			f.line("ADD R%d, R%d", q, p)
 		}
 	}
-	reload(offTiles, n)
+	reload(OffTiles, n)
 	f.line("SUB $1, R%d", n)
-	f.line("MOVD R%d, %d(R%d)", n, offTiles, t)
+	f.line("MOVD R%d, %d(R%d)", n, OffTiles, t)
 	f.line("CBZ R%d, done", n)
-	for _, x := range [][2]int{{offANext, offA}, {offCNext, offC}, {offInitNext, offInit}} {
+	for _, x := range [][2]int{{OffANext, OffA}, {OffCNext, OffC}, {OffInitNext, OffInit}} {
 		reload(x[0], p)
 		reload(x[1], q)
 		f.line("ADD R%d, R%d", p, q)

@@ -1,5 +1,7 @@
 package main
 
+import . "relsim/kernel/asm/common"
+
 // Every row kernel takes slices of any length. It runs over whole vectors and then
 // over the last elements one by one with the same instructions, so that an element's
 // result does not depend on where it is.
@@ -69,7 +71,7 @@ func elementwise(o *output) {
 		}
 	})
 	elements(o, "exp", "func(y, x []float32)", "y", x, 2, func(f *function) func(place, []R) V {
-		e := newExponential(f, expMin)
+		e := newExponential(f, ExpMin)
 		return func(at place, in []R) V {
 			v := at.load(in[1])
 			e.full(v)
@@ -200,7 +202,7 @@ func softmax(o *output) {
 	top := f.largest(x, n)
 	f.line("VDUP V%d.S[0], V%d.S4", top, top)
 	f.line("MOVD x_base+%d(FP), R%d", f.param("x").offset, x)
-	e := newExponential(f, expMinNormal)
+	e := newExponential(f, ExpMinNormal)
 	sums := f.zeros(4)
 	f.loop("exp", n, 4, []R{y, x}, nil, func(at place) {
 		v := at.load(x)
@@ -226,7 +228,7 @@ func softmax(o *output) {
 	src := f.ptr("src")
 	scale, max := f.scalar("scale"), f.scalar("max")
 	f.do(fneg, max, max)
-	e = newExponential(f, expMinNormal)
+	e = newExponential(f, ExpMinNormal)
 	sums = f.zeros(4)
 	f.loop("", n, 4, []R{dst, src}, nil, func(at place) {
 		v := f.vec()
@@ -243,7 +245,7 @@ func softmax(o *output) {
 	f = newFunction(o, "sumExpNEON", "func(x []float32, max float32) float32")
 	x, n = f.ptr("x"), f.length("x")
 	max = f.scalar("max")
-	e = newExponential(f, expMinNormal)
+	e = newExponential(f, ExpMinNormal)
 	sums = f.zeros(4)
 	f.loop("", n, 4, []R{x}, nil, func(at place) {
 		v := at.load(x)

@@ -14,6 +14,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "relsim/kernel/asm/common"
 )
 
 // width is the number of float32 in a vector of the tier being generated: 8 for
@@ -138,27 +140,9 @@ func (k consts) minimum(v Op, c float64) { VMINPS(v, k.inReg(c), v) }
 // maximum is max(v, c), NaN where v is.
 func (k consts) maximum(v Op, c float64) { VMAXPS(v, k.inReg(c), v) }
 
-// The largest and the smallest argument of exp that matter: beyond them the result
-// is infinite or zero.
-const (
-	expMax       = 89
-	expMin       = -104
-	expMinNormal = -88
-)
-
-// Coefficients of exp(r) = 1 + r + r²·P(r) on |r| ≤ ln2/2, highest power first
-// (Cephes, expf.c).
-var expPoly = []float64{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
-
-// ln2 in two float32.
-var (
-	ln2High = float64(float32(math.Ln2))
-	ln2Low  = math.Ln2 - ln2High
-)
-
 func (k consts) forExp() consts {
-	k.add(expMax, expMin, math.Log2E, ln2High, ln2Low)
-	return k.add(expPoly...).add(1)
+	k.add(ExpMax, ExpMin, math.Log2E, Ln2High, Ln2Low)
+	return k.add(ExpPoly...).add(1)
 }
 
 // forExpFlush declares what expFlush needs.
@@ -166,13 +150,13 @@ func (k consts) forExpFlush() consts {
 	if avx512() {
 		return k.forExp()
 	}
-	k.add(expMax, expMinNormal, math.Log2E, ln2High, ln2Low)
-	return k.add(expPoly...).bits(127)
+	k.add(ExpMax, ExpMinNormal, math.Log2E, Ln2High, Ln2Low)
+	return k.add(ExpPoly...).bits(127)
 }
 
 // exp is x = exp(x), for every x.
 func (k consts) exp(x Op) {
-	n, p := k.expParts(x, expMin)
+	n, p := k.expParts(x, ExpMin)
 	if avx512() {
 		VSCALEFPS(n, p, x)
 		return
@@ -197,7 +181,7 @@ func (k consts) expFlush(x Op) {
 		k.exp(x)
 		return
 	}
-	n, p := k.expParts(x, expMinNormal)
+	n, p := k.expParts(x, ExpMinNormal)
 	VCVTPS2DQ(n, n)
 	VPADDD(k.raw(127), n, n)
 	VPSLLD(Imm(23), n, n)
@@ -206,7 +190,7 @@ func (k consts) expFlush(x Op) {
 
 // expParts gives n and p with exp(x) = p·2ⁿ. It changes x.
 func (k consts) expParts(x Op, least float64) (n, p reg.VecVirtual) {
-	k.minimum(x, expMax)
+	k.minimum(x, ExpMax)
 	k.maximum(x, least)
 	n, p = vec(), vec()
 	VMULPS(k.at(math.Log2E), x, n)
@@ -215,10 +199,10 @@ func (k consts) expParts(x Op, least float64) (n, p reg.VecVirtual) {
 	} else {
 		VROUNDPS(Imm(8), n, n)
 	}
-	VFNMADD231PS(k.at(ln2High), n, x)
-	VFNMADD231PS(k.at(ln2Low), n, x)
-	VMOVUPS(k.at(expPoly[0]), p)
-	for _, c := range expPoly[1:] {
+	VFNMADD231PS(k.at(Ln2High), n, x)
+	VFNMADD231PS(k.at(Ln2Low), n, x)
+	VMOVUPS(k.at(ExpPoly[0]), p)
+	for _, c := range ExpPoly[1:] {
 		VFMADD213PS(k.at(c), x, p)
 	}
 	return n, p
@@ -829,28 +813,14 @@ func norm() {
 	end()
 }
 
-// The half of erfc in ½erfc(z/√2) = exp(-z²/2)·t·P(t), t = 1/(1+0.3z): minimax
-// in relative error, 1.5e-7, for 0 ≤ z ≤ 14. Highest power first.
-var (
-	erfcScale = 0.3
-	erfcPoly  = []float64{0.0356747692945, -0.157203063244, 0.206353474398, -0.0536836166216, 0.128561613075, 0.0999134958672, 0.120753955485, 0.119629298862}
-)
-
 const (
-	geluLimit    = 30
-	geluQuick    = 1.702
-	geluTanhA    = 1.5957691216057308 // 2·√(2/π)
-	geluTanhB    = 0.044715 * geluTanhA
-	quickLimit   = 100
-	logitLimit   = 80
-	invSqrt2Pi   = 0.3989422804014327
 	signBit      = 0x80000000
 	absoluteBits = 0x7fffffff
 )
 
 func (k consts) forErf() consts {
-	k.forExpFlush().add(geluLimit, -geluLimit, 1, erfcScale, -0.5, invSqrt2Pi).bits(absoluteBits)
-	return k.add(erfcPoly...)
+	k.forExpFlush().add(GELULimit, -GELULimit, 1, ErfcScale, -0.5, InvSqrt2Pi).bits(absoluteBits)
+	return k.add(ErfcPoly...)
 }
 
 // erf gives Φ(x) and exp(-x²/2).
@@ -861,14 +831,14 @@ func (k consts) erf(x Op) (phi, e Op) {
 	} else {
 		VANDPS(k.raw(absoluteBits), x, z)
 	}
-	VMOVUPS(k.at(erfcScale), t)
+	VMOVUPS(k.at(ErfcScale), t)
 	VFMADD213PS(k.at(1), z, t)
 	VDIVPS(t, k.inReg(1), t)
 	VMULPS(x, x, q)
 	VMULPS(k.at(-0.5), q, q)
 	k.expFlush(q)
-	VMOVUPS(k.at(erfcPoly[0]), p)
-	for _, c := range erfcPoly[1:] {
+	VMOVUPS(k.at(ErfcPoly[0]), p)
+	for _, c := range ErfcPoly[1:] {
 		VFMADD213PS(k.at(c), t, p)
 	}
 	VMULPS(t, p, p)
@@ -910,29 +880,29 @@ func gelu() {
 
 	erf := func() consts { return newConsts(4, 20).forErf() }
 	forward("geluErf", erf, func(k consts, x Op) Op {
-		k.maximum(x, -geluLimit)
+		k.maximum(x, -GELULimit)
 		phi, _ := k.erf(x)
 		VMULPS(x, phi, phi)
 		return phi
 	})
 	backward("geluErfGrad", erf, func(k consts, x Op) Op {
-		k.maximum(x, -geluLimit)
-		k.minimum(x, geluLimit)
+		k.maximum(x, -GELULimit)
+		k.minimum(x, GELULimit)
 		phi, e := k.erf(x)
-		VMULPS(k.at(invSqrt2Pi), e, e)
+		VMULPS(k.at(InvSqrt2Pi), e, e)
 		VFMADD231PS(x, e, phi)
 		return phi
 	})
 
 	tanh := func() consts {
-		return newConsts(6, 24).forExpFlush().add(geluLimit, -geluLimit, 1, -geluTanhA, -geluTanhB, geluTanhA, 3*geluTanhB, logitLimit)
+		return newConsts(6, 24).forExpFlush().add(GELULimit, -GELULimit, 1, -GELUTanhA, -GELUTanhB, GELUTanhA, 3*GELUTanhB, LogitLimit)
 	}
 	forward("geluTanh", tanh, func(k consts, x Op) Op {
-		k.maximum(x, -geluLimit)
+		k.maximum(x, -GELULimit)
 		u, v := vec(), vec()
 		VMULPS(x, x, v)
-		VMOVUPS(k.at(-geluTanhB), u)
-		VFMADD213PS(k.at(-geluTanhA), v, u)
+		VMOVUPS(k.at(-GELUTanhB), u)
+		VFMADD213PS(k.at(-GELUTanhA), v, u)
 		VMULPS(x, u, u)
 		k.expFlush(u)
 		VADDPS(k.at(1), u, u)
@@ -940,37 +910,37 @@ func gelu() {
 		return x
 	})
 	backward("geluTanhGrad", tanh, func(k consts, x Op) Op {
-		k.maximum(x, -geluLimit)
-		k.minimum(x, geluLimit)
+		k.maximum(x, -GELULimit)
+		k.minimum(x, GELULimit)
 		e, square, slope := vec(), vec(), vec()
 		VMULPS(x, x, square)
-		VMOVUPS(k.at(-geluTanhB), e)
-		VFMADD213PS(k.at(-geluTanhA), square, e)
+		VMOVUPS(k.at(-GELUTanhB), e)
+		VFMADD213PS(k.at(-GELUTanhA), square, e)
 		VMULPS(x, e, e)
-		k.minimum(e, logitLimit)
+		k.minimum(e, LogitLimit)
 		k.expFlush(e)
-		VMOVUPS(k.at(3*geluTanhB), slope)
-		VFMADD213PS(k.at(geluTanhA), square, slope)
+		VMOVUPS(k.at(3*GELUTanhB), slope)
+		VFMADD213PS(k.at(GELUTanhA), square, slope)
 		VMULPS(x, slope, slope)
 		return k.sigmoidGrad(e, slope)
 	})
 
 	quick := func() consts {
-		return newConsts(6, 24).forExpFlush().add(-quickLimit, 1, geluQuick, -geluQuick, logitLimit, -logitLimit)
+		return newConsts(6, 24).forExpFlush().add(-QuickLimit, 1, GELUQuick, -GELUQuick, LogitLimit, -LogitLimit)
 	}
 	forward("geluQuick", quick, func(k consts, x Op) Op {
-		k.maximum(x, -quickLimit)
+		k.maximum(x, -QuickLimit)
 		u := vec()
-		VMULPS(k.at(-geluQuick), x, u)
+		VMULPS(k.at(-GELUQuick), x, u)
 		k.expFlush(u)
 		VADDPS(k.at(1), u, u)
 		VDIVPS(u, x, x)
 		return x
 	})
 	backward("geluQuickGrad", quick, func(k consts, x Op) Op {
-		VMULPS(k.at(geluQuick), x, x)
-		k.maximum(x, -logitLimit)
-		k.minimum(x, logitLimit)
+		VMULPS(k.at(GELUQuick), x, x)
+		k.maximum(x, -LogitLimit)
+		k.minimum(x, LogitLimit)
 		e := vec()
 		zero(e)
 		VSUBPS(x, e, e)
