@@ -79,7 +79,7 @@ type ready struct {
 type sample struct {
 	Seconds float64 `json:"seconds"` // of all of them
 	CPU     float64 `json:"cpu"`     // seconds of processor, of all threads
-	Peak    float64 `json:"peak"`    // FLOP/s of the threads just before; 0: not measured
+	Peak    float64 `json:"peak"`    // FLOP/s of the threads, the larger of just before and after; 0: not measured
 	Mallocs float64 `json:"mallocs"` // allocations of all of them
 	Parts   []part  `json:"parts"`   // of jobs that measure many things
 }

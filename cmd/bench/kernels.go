@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ func newKernels(_ context.Context, j job) (worker, error) {
 	return k, nil
 }
 
-// once measures the limit and then the kernel, one after the other.
+// once measures the limit and the kernel, one after the other.
 func (k *kernels) once() error {
 	k.last = k.last[:0]
 	for _, c := range k.cases {
@@ -61,16 +60,16 @@ func (k *kernels) once() error {
 		p := part{Name: c.name, Pass: c.pass, Unit: "FLOP/s"}
 		amount := c.flops
 		if c.flops > 0 {
-			p.Limit = kernel.PeakFLOPS(k.pool, 10*time.Millisecond)
-			if math.IsNaN(p.Limit) {
-				p.Limit = 0
-			}
+			p.Limit = peakSpeed(k.pool, 10*time.Millisecond)
 		} else {
 			p.Unit, amount = "B/s", c.bytes
 			p.Limit = copySpeed(k.pool, c.bytes)
 			c.run()
 		}
 		p.Speed = amount / timed(25*time.Millisecond, c.run)
+		if c.flops > 0 {
+			p.Limit = max(p.Limit, peakSpeed(k.pool, 10*time.Millisecond))
+		}
 		k.last = append(k.last, p)
 	}
 	return nil

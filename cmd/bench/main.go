@@ -14,7 +14,7 @@
 // of both sides are held against each other. The peak of a process's memory is what the system reports at its end.
 //
 // On machines that others use, too, times drift; ratios taken in turns and shares of a peak that was measured just
-// before hold. A run of everything with a peer takes about eight minutes on two cores. Work that is too long for that
+// before and after hold. A run of everything with a peer takes about eight minutes on two cores. Work that is too long for that
 // is measured only where --only holds its whole name.
 //
 // A table in Markdown, or JSON, goes to standard output, diagnostics and progress to standard error. The exit status is
