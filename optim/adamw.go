@@ -81,6 +81,7 @@ type AdamW struct {
 type group struct {
 	low, high int
 	decay     float64
+	factor    float64 // of the learning rate
 }
 
 // NewAdamW returns an optimiser of params, which are initialised. It runs on
@@ -98,20 +99,59 @@ func NewAdamW(params *nn.Params, c Config, pool *kernel.Pool) (*AdamW, error) {
 	kernel.AdviseHuge(o.v)
 	for _, kind := range nn.Kinds() {
 		low, high := params.Segment(kind)
-		if low == high {
-			continue
-		}
-		decay := 0.0
-		if slices.Contains(c.Decay, kind) {
-			decay = c.WeightDecay
-		}
-		if k := len(o.groups) - 1; k >= 0 && o.groups[k].decay == decay {
-			o.groups[k].high = high
-			continue
-		}
-		o.groups = append(o.groups, group{low, high, decay})
+		o.groups = addGroup(o.groups, group{low, high, c.decay(kind), 1})
 	}
 	return o, nil
+}
+
+// decay returns the weight decay of parameters of a kind.
+func (c Config) decay(k nn.Kind) float64 {
+	if slices.Contains(c.Decay, k) {
+		return c.WeightDecay
+	}
+	return 0
+}
+
+// addGroup adds the piece behind the last one, to that one where both are
+// treated alike.
+func addGroup(list []group, g group) []group {
+	if g.low == g.high {
+		return list
+	}
+	if k := len(list) - 1; k >= 0 && list[k].decay == g.decay && list[k].factor == g.factor {
+		list[k].high = g.high
+		return list
+	}
+	return append(list, g)
+}
+
+// SetFactors multiplies the learning rate of each parameter by a factor of its
+// own, in place of 1, as groups of parameters do in PyTorch. So decay becomes
+// lr·factor·decay. It is an error if a factor is negative or not finite; nothing
+// is changed then.
+func (o *AdamW) SetFactors(factor func(p *nn.Param) float64) error {
+	var learned []*nn.Param
+	for _, p := range o.params.All() {
+		if !p.Frozen {
+			learned = append(learned, p)
+		}
+	}
+	slices.SortFunc(learned, func(p, q *nn.Param) int {
+		low, _ := o.params.Range(p)
+		other, _ := o.params.Range(q)
+		return low - other
+	})
+	var groups []group
+	for _, p := range learned {
+		f := factor(p)
+		if !(f >= 0) || math.IsInf(f, 0) {
+			return fmt.Errorf("optim: adamw: factor %v of %s, want 0 or more", f, p.Name)
+		}
+		low, high := o.params.Range(p)
+		groups = addGroup(groups, group{low, high, o.config.decay(p.Kind), f})
+	}
+	o.groups = groups
+	return nil
 }
 
 // Steps is the number of steps taken.
@@ -146,7 +186,7 @@ func (o *AdamW) Step(lr float64) (norm float64, err error) {
 	}
 	data := o.params.Learned()
 	for _, g := range o.groups {
-		s.WeightDecay = g.decay
+		s.WeightDecay, s.LR = g.decay, lr*g.factor
 		kernel.AdamW(o.pool, data[g.low:g.high], grad[g.low:g.high], o.m[g.low:g.high], o.v[g.low:g.high], s)
 	}
 	return norm, nil

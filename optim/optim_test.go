@@ -338,6 +338,62 @@ func TestDecayByKind(t *testing.T) {
 	})
 }
 
+// TestFactors: a factor f of a parameter is a learning rate of f times the
+// others', decay and step alike.
+func TestFactors(t *testing.T) {
+	factors := map[string]float64{"matrix": .5, "norm": 0, "bias": 2}
+	factor := func(p *nn.Param) float64 {
+		if f, ok := factors[p.Name]; ok {
+			return f
+		}
+		return 1
+	}
+	config := Default()
+	config.ClipNorm = 0
+	after := func(lr float64, set bool) *nn.Params {
+		s := oneOfEach()
+		adamw, err := NewAdamW(s, config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set {
+			if err := adamw.SetFactors(factor); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 3 {
+			noise(s, uint64(i))
+			if _, err := adamw.Step(lr); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	got := after(.01, true)
+	for _, p := range got.All() {
+		if want := after(.01*factor(p), false).Lookup(p.Name); !slices.Equal(p.Data, want.Data) {
+			t.Errorf("%s: %v, want %v as at %v of the rate", p.Name, p.Data, want.Data, factor(p))
+		}
+	}
+
+	s := oneOfEach()
+	adamw, err := NewAdamW(s, config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
+		err := adamw.SetFactors(func(p *nn.Param) float64 {
+			if p.Name == "bias" {
+				return bad
+			}
+			return 1
+		})
+		if err == nil || !strings.Contains(err.Error(), "of bias, want 0 or more") {
+			t.Errorf("factor %v: error %v", bad, err)
+		}
+	}
+}
+
 func TestStepRefusesNonFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
 		s := oneOfEach()
