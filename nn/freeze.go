@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"relsim/graph"
 )
 
 // Tower names one of the encoders of a [Model].
@@ -26,6 +28,18 @@ func (t Tower) Has(name string) bool { return strings.HasPrefix(name, t.prefix()
 
 // Freeze marks the parameters of a tower, as [Params.Freeze] does.
 func (m *Model) Freeze(t Tower) { m.Params.Freeze(t.prefix()) }
+
+// Wrt returns the parameters of the graph of b that are not frozen: those whose
+// gradient training needs.
+func (m *Model) Wrt(b *graph.Builder) []*graph.Node {
+	var learned []*graph.Node
+	for _, n := range b.Params() {
+		if p := m.Params.Lookup(n.Name()); p == nil || !p.Frozen {
+			learned = append(learned, n)
+		}
+	}
+	return learned
+}
 
 // Fingerprint is a hash of all that the embeddings of a tower depend on but its
 // inputs: its configuration, the width of the embeddings, and its weights.

@@ -3,6 +3,7 @@ package training
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,10 +43,14 @@ type Config struct {
 	// last bits.
 	Shards int `json:"shards"`
 
-	LearningRate float64      `json:"learning_rate"` // peak
-	Warmup       float64      `json:"warmup"`        // steps with a rising rate, below 1 as a share of Steps; then a cosine to 0
-	Optimizer    optim.Config `json:"optimizer"`
-	Average      float64      `json:"average"` // decay of the averaged weights that are evaluated and saved; 0: none
+	LearningRate float64 `json:"learning_rate"` // peak
+	Warmup       float64 `json:"warmup"`        // steps with a rising rate, below 1 as a share of Steps; then a cosine to 0
+	// LayerDecay is the factor of the learning rate from one block to the one below it (arXiv:1905.05583, section 5.3.4):
+	// block i of L trains at the rate times LayerDecay^(L-i), what lies before the blocks at LayerDecay^(L+1), what lies
+	// behind them at the rate itself. 0: none.
+	LayerDecay float64      `json:"layer_decay,omitempty"`
+	Optimizer  optim.Config `json:"optimizer"`
+	Average    float64      `json:"average"` // decay of the averaged weights that are evaluated and saved; 0: none
 
 	WordDropout float64              `json:"word_dropout"`
 	Flip        bool                 `json:"flip"` // augment by left-right flips
@@ -128,6 +133,7 @@ func (c Config) Validate() error {
 		{"steps", c.Steps >= 1, c.Steps, "at least 1"},
 		{"learning_rate", c.LearningRate > 0 && c.LearningRate <= 10, c.LearningRate, "above 0, at most 10"},
 		{"warmup", c.Warmup >= 0 && c.warmupSteps() < c.Steps, c.Warmup, "fewer steps than the run has, or a share of them"},
+		{"layer_decay", c.LayerDecay >= 0 && c.LayerDecay <= 1, c.LayerDecay, "above 0, at most 1, or 0 for none"},
 		{"average", c.Average >= 0 && c.Average < 1, c.Average, "0 to below 1"},
 		{"word_dropout", c.WordDropout >= 0 && c.WordDropout < 1, c.WordDropout, "0 to below 1"},
 	} {
@@ -159,6 +165,15 @@ func (c Config) resolve(ds dataloader.Dataset) Config {
 		}
 	}
 	return c
+}
+
+// factor returns what the learning rate is multiplied by for a parameter.
+func (c Config) factor(m *nn.Model, p *nn.Param) float64 {
+	depth, layers := m.Depth(p)
+	if c.LayerDecay == 0 || layers == 0 {
+		return 1
+	}
+	return math.Pow(c.LayerDecay, float64(layers+1-depth))
 }
 
 // warmupSteps returns the length of the warm-up.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -275,5 +276,47 @@ func TestCheckpointOption(t *testing.T) {
 	}, d)
 	if a, b := off.vision.replicas.ArenaBytes(), less.vision.replicas.ArenaBytes(); b >= a {
 		t.Errorf("%d bytes with checkpoints, %d without", b, a)
+	}
+}
+
+// The learning rate falls from block to block towards the input of a tower: the first step of AdamW moves a weight by
+// the rate times its factor.
+func TestLayerDecay(t *testing.T) {
+	s, _ := tiny()
+	d, c := tinyData(t, s), tinyTransformers()
+	c.Optimizer.WeightDecay, c.Optimizer.ClipNorm, c.WordDropout, c.Warmup = 0, 0, 0, 0
+	moved := func(decay float64) map[string][]float64 {
+		c.LayerDecay = decay
+		r := start(t, c, options(t), d)
+		before := make(map[string][]float32)
+		for _, p := range r.model.Params.All() {
+			before[p.Name] = slices.Clone(p.Data)
+		}
+		if err := r.take(); err != nil {
+			t.Fatal(err)
+		}
+		by := make(map[string][]float64)
+		for _, p := range r.model.Params.All() {
+			for i, w := range p.Data {
+				by[p.Name] = append(by[p.Name], float64(w)-float64(before[p.Name][i]))
+			}
+		}
+		return by
+	}
+	plain, decayed := moved(0), moved(0.5)
+	for name, factor := range map[string]float64{
+		"vision.pos_embed": 1. / 8, "vision.stem.0.weight": 1. / 8, "vision.blocks.0.mlp.fc1.weight": 1. / 4,
+		"vision.blocks.1.attn.qkv.weight": 1. / 2, "vision.norm.weight": 1, "vision.head.weight": 1,
+		"text.token_embedding.weight": 1. / 8, "text.blocks.1.mlp.fc2.bias": 1. / 2, "text.head.weight": 1,
+	} {
+		if len(plain[name]) == 0 {
+			t.Fatalf("no parameter %s", name)
+		}
+		for i, by := range plain[name] {
+			if got, want := decayed[name][i], factor*by; math.Abs(got-want) > 1e-6 {
+				t.Errorf("%s: value %d moved by %v, want %v times %v", name, i, got, factor, by)
+				break
+			}
+		}
 	}
 }

@@ -61,7 +61,7 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 	}
 	config := graph.Config{Embedding: w.emb}
 	if !w.frozen {
-		config.Wrt, config.Training, config.Checkpoint = b.Params(), true, t.options.Checkpoint
+		config.Wrt, config.Training, config.Checkpoint = t.model.Wrt(b), true, t.options.Checkpoint
 	}
 	var err error
 	w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),

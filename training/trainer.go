@@ -134,6 +134,9 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.optimizer, err = optim.NewAdamW(t.model.Params, c.Optimizer, t.pool); err != nil {
 		return nil, err
 	}
+	if err := t.optimizer.SetFactors(func(p *nn.Param) float64 { return c.factor(t.model, p) }); err != nil {
+		return nil, err
+	}
 	if c.Average > 0 {
 		if t.average, err = optim.NewEMA(t.model.Params, c.Average, t.pool); err != nil {
 			return nil, err

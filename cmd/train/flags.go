@@ -47,6 +47,7 @@ type options struct {
 	shards     int
 	precision  string
 	lr         float64
+	layerDecay float64
 	warmup     float64
 	decay      float64
 	average    float64
@@ -129,6 +130,7 @@ Optimisation
   --grad-checkpointing   keep, of the activations, only what enters the blocks, and compute the others again: the same
                          weights bit for bit, in a quarter of their memory, for about a seventh more time
   --lr R                 peak learning rate (0.0025)
+  --layer-decay X        factor of the learning rate from a block to the one below it, 1 or less (0: none)
   --warmup N             steps with a rising rate, then a cosine to 0; below 1 a share of the steps (0.06)
   --weight-decay W       decoupled, on matrices, kernels and word vectors (0.05)
   --average D            decay of the averaged weights that are saved, 0 for none (%v)
@@ -188,6 +190,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.IntVar(&o.shards, "shards", 0, "")
 	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
+	fs.Float64Var(&o.layerDecay, "layer-decay", d.LayerDecay, "")
 	fs.Float64Var(&o.warmup, "warmup", d.Warmup, "")
 	fs.Float64Var(&o.decay, "weight-decay", d.Optimizer.WeightDecay, "")
 	fs.Float64Var(&o.average, "average", d.Average, "")
@@ -357,6 +360,7 @@ func (o *options) training(n int) (training.Config, error) {
 		c.Steps = max(1, int(steps))
 	}
 	c.LearningRate, c.Warmup, c.Average, c.Seed = o.lr, o.warmup, o.average, o.seed
+	c.LayerDecay = o.layerDecay
 	c.Optimizer.WeightDecay = o.decay
 	c.Flip, c.Turn = o.flip, o.turn
 	c.Freeze = nn.Tower(o.freeze)
