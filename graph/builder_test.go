@@ -94,6 +94,9 @@ func TestBuilderErrors(t *testing.T) {
 		}},
 		{`graph: scaleExp[(6, 4) (2)]: operand 1 is (2), want (1)`, func(b *Builder) *Node { return b.ScaleExp(b.Input("x", 6, 4), b.Param("s", 2)) }},
 		{`graph: columnScale[(6, 4) (6)]: operand 1 is (6), want (4)`, func(b *Builder) *Node { return b.ColumnScale(b.Input("x", 6, 4), b.Param("g", 6)) }},
+		{`graph: addColumns[(6, 4) (6, 3)]: no 3 columns from 2`, func(b *Builder) *Node { return b.AddColumns(b.Input("x", 6, 4), b.Input("z", 6, 3), 2) }},
+		{`graph: addColumns[(6, 4) (6, 3)]: no 3 columns from -1`, func(b *Builder) *Node { return b.AddColumns(b.Input("x", 6, 4), b.Input("z", 6, 3), -1) }},
+		{`graph: addColumns[(6, 4) (5, 3)]: operand 1 is (5, 3), want (6, 3)`, func(b *Builder) *Node { return b.AddColumns(b.Input("x", 6, 4), b.Input("z", 5, 3), 0) }},
 		{`graph: transpose: operand 0 is (6), want 2 dimensions`, func(b *Builder) *Node { return b.Transpose(b.Input("x", 6)) }},
 		{`graph: dropout[(6)]: rate 1 is not in [0, 1)`, func(b *Builder) *Node { return b.Dropout(b.Input("x", 6), 1) }},
 		{`graph: crossEntropy[(6, 4) (6, 3)]: operand 1 is (6, 3), want (6, 4)`, func(b *Builder) *Node {

@@ -51,6 +51,18 @@ func (b *Builder) ColumnScale(x, gain *Node) *Node {
 	return b.add(columnScale{x.Shape()[0], x.Shape()[1]}, x, gain)
 }
 
+// AddColumns adds z (R, W) to the columns at to at+W of x (R, C).
+func (b *Builder) AddColumns(x, z *Node, at int) *Node {
+	if !b.ready("addColumns", []int{2, 2}, x, z) {
+		return nil
+	}
+	k := columns{x.Shape()[0], x.Shape()[1], at, z.Shape()[1]}
+	if at < 0 || at > k.cols-k.width {
+		return b.fail("graph: addColumns[%v %v]: no %d columns from %d", operandOf(x), operandOf(z), k.width, at)
+	}
+	return b.add(addColumns(k), x, z)
+}
+
 // Transpose maps x (R, C) to (C, R).
 func (b *Builder) Transpose(x *Node) *Node {
 	if !b.ready("transpose", []int{2}, x) {
@@ -187,6 +199,32 @@ func (k columnScaleGrad) run(c *call) {
 	kernel.ColumnScaleGrad(c.pool, c.out[0], c.out[1], c.in[0], c.in[1], c.in[2], k.rows, k.cols)
 }
 func (k columnScaleGrad) inPlace() []int { return []int{0} }
+
+// addColumns is x, with z added to some of its columns.
+type addColumns struct{ rows, cols, at, width int }
+
+func (k addColumns) operands() []operand {
+	return []operand{floats(k.rows, k.cols), floats(k.rows, k.width)}
+}
+func (k addColumns) results() []dims { return []dims{dimsOf(k.rows, k.cols)} }
+func (k addColumns) run(c *call) {
+	kernel.AddColumns(c.pool, c.out[0], c.in[0], c.in[1], k.rows, k.cols, k.at, k.width)
+}
+func (k addColumns) inPlace() []int { return []int{0} }
+func (k addColumns) wrt() []bool    { return []bool{true, true} }
+func (k addColumns) diff(_ gorgonia.Nodes, _, dy *Node) (gorgonia.Nodes, error) {
+	dz, err := apply(columns(k), dy)
+	return gorgonia.Nodes{dy, dz}, err
+}
+
+// columns is some of the columns of x.
+type columns struct{ rows, cols, at, width int }
+
+func (k columns) operands() []operand { return []operand{floats(k.rows, k.cols)} }
+func (k columns) results() []dims     { return []dims{dimsOf(k.rows, k.width)} }
+func (k columns) run(c *call) {
+	kernel.Columns(c.pool, c.out[0], c.in[0], k.rows, k.cols, k.at, k.width)
+}
 
 type transpose struct{ rows, cols int }
 

@@ -64,6 +64,19 @@ func (k layerNormGrad) run(c *call) {
 }
 func (k layerNormGrad) inPlace() []int { return []int{0, 1} }
 
+// layerNormGradX is the dx of layerNormGrad alone.
+type layerNormGradX struct {
+	rows, cols int
+	eps        float32
+}
+
+func (k layerNormGradX) operands() []operand { return layerNormGrad(k).operands() }
+func (k layerNormGradX) results() []dims     { return []dims{dimsOf(k.rows, k.cols)} }
+func (k layerNormGradX) run(c *call) {
+	kernel.LayerNormGrad(c.pool, c.out[0], nil, nil, c.in[0], c.in[1], c.in[2], k.rows, k.cols, k.eps)
+}
+func (k layerNormGradX) inPlace() []int { return []int{0, 1} }
+
 type l2Normalize struct {
 	rows, cols int
 	eps        float32

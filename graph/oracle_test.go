@@ -469,6 +469,41 @@ func opCases() []opCase {
 			return y
 		},
 	})
+	for _, s := range [][4]int{{7, 11, 3, 5}, {7, 11, 0, 11}, {40, 24, 16, 8}} {
+		rows, cols, at, width := s[0], s[1], s[2], s[3]
+		add(opCase{
+			name:   fmt.Sprintf("add columns/%v", s),
+			inputs: []input{leafInput(rows, cols), leafInput(rows, width)},
+			build:  func(b *Builder, in []*Node) *Node { return b.AddColumns(in[0], in[1], at) },
+			oracle: func(op [][]float64) []float64 {
+				y := append([]float64{}, op[0]...)
+				for i, v := range op[1] {
+					y[i/width*cols+at+i%width] += v
+				}
+				return y
+			},
+		})
+	}
+	// As low-rank adapters use it: two in a row on one product, in place, the second
+	// over columns that the first has changed too.
+	add(opCase{
+		name:   "add columns/twice",
+		inputs: []input{leafInput(6, 4), leafInput(9, 4), leafInput(6, 3), leafInput(6, 5)},
+		build: func(b *Builder, in []*Node) *Node {
+			y := b.AddColumns(b.Linear(in[0], in[1], nil), in[2], 6)
+			return b.Scale(b.AddColumns(y, in[3], 2), 2)
+		},
+		oracle: func(op [][]float64) []float64 {
+			y := linear64(6, 4, 9)(op[:2])
+			for i, v := range op[2] {
+				y[i/3*9+6+i%3] += v
+			}
+			for i, v := range op[3] {
+				y[i/5*9+2+i%5] += v
+			}
+			return mapped(y, func(v float64) float64 { return 2 * v })
+		},
+	})
 	add(opCase{
 		name:   "transpose",
 		inputs: []input{leafInput(7, 11)},

@@ -83,8 +83,9 @@ type planner struct {
 	keep  []bool        // slots that stay readable
 }
 
-// newPlan orders what outputs and gradients need, chooses what is computed twice and
-// what is computed together, unless apart, and lays it out. marks are nodes that were
+// newPlan orders what outputs and gradients need, leaves out gradients that nothing
+// wants, chooses what is computed twice and what is computed together, unless apart,
+// and lays it out. marks are nodes that were
 // marked by [Builder.Checkpoint].
 func newPlan(outputs, gradients, marks []*Node, apart bool) *plan {
 	p := &planner{at: map[value]int{}}
@@ -102,6 +103,7 @@ func newPlan(outputs, gradients, marks []*Node, apart bool) *plan {
 		p.outputs = append(p.outputs, s)
 	}
 	p.trace()
+	p.narrow(gradients)
 	kept := make([]int, len(marks))
 	for i, n := range marks {
 		kept[i] = p.slotOf(n)

@@ -40,7 +40,7 @@ func randomGraph(c *choices) (*Builder, Config) {
 	for range 3 + c.pick(20) {
 		x := any()
 		var y *Node
-		switch c.pick(19) {
+		switch c.pick(20) {
 		case 0:
 			y = b.Add(x, any())
 		case 1:
@@ -81,6 +81,8 @@ func randomGraph(c *choices) (*Builder, Config) {
 			y = b.Attention(b.Linear(x, param("qkv", 3*dim, dim), param("long", 3*dim)), mask, AttentionConfig{Batch: batch, Tokens: tokens, Heads: 1})
 		case 18:
 			y = b.AddPosition(b.Embedding(b.PoolMaskedMean(x, mask), spreadIDs(b)), param("pos", tokens, dim))
+		case 19:
+			y = b.AddColumns(x, b.Linear(any(), param("narrow", 2, dim), nil), c.pick(3))
 		}
 		values = append(values, y)
 	}
@@ -369,11 +371,11 @@ func TestInPlaceKinds(t *testing.T) {
 	const rows, cols = 130, 300
 	d := dimsOf(rows, cols)
 	for _, k := range []inPlacer{
-		layerNorm{rows, cols, 1e-5}, layerNormGrad{rows, cols, 1e-5}, l2Normalize{rows, cols, 1e-5}, l2NormalizeGrad{rows, cols, 1e-5},
+		layerNorm{rows, cols, 1e-5}, layerNormGrad{rows, cols, 1e-5}, layerNormGradX{rows, cols, 1e-5}, l2Normalize{rows, cols, 1e-5}, l2NormalizeGrad{rows, cols, 1e-5},
 		gelu{d, kernel.GELUErf}, geluGrad{d, kernel.GELUErf}, gelu{d, kernel.GELUTanh}, geluGrad{d, kernel.GELUTanh},
 		gelu{d, kernel.GELUQuick}, geluGrad{d, kernel.GELUQuick}, addPosition{rows / 10, 10, cols}, meanWeights{rows, cols},
 		add{d}, scale{d, 3}, scaleExp{d}, addScalar{d}, times{d}, columnScale{rows, cols}, columnScaleGrad{rows, cols},
-		dropout{d, 0.5, 1}, crossEntropyGrad{rows, cols}, sigmoidLossGrad{rows, cols},
+		addColumns{rows, cols, 0, cols}, dropout{d, 0.5, 1}, crossEntropyGrad{rows, cols}, sigmoidLossGrad{rows, cols},
 		linearAdd{linear{rows, 50, cols, true}}, linearDropoutAdd{linear{rows, 50, cols, false}, 0.5, 1},
 	} {
 		t.Run(opName(k), func(t *testing.T) {

@@ -1,5 +1,7 @@
 package kernel
 
+import "fmt"
+
 // Add adds two vectors:
 //
 //	y[i] = a[i] + b[i]
@@ -240,6 +242,81 @@ func columnScaleGradItem(s *sweep, i int) {
 		if s.y != nil {
 			mulRow(s.y[r*s.cols:(r+1)*s.cols], dy, s.c)
 		}
+	}
+}
+
+// AddColumns adds a matrix to some of the columns of a wider one:
+//
+//	y[r,c] = x[r,c] + z[r,c-at]   for at ≤ c < at+width
+//	y[r,c] = x[r,c]               elsewhere
+//
+// x and y are (rows, cols), row-major, and may be the same slice, whose other
+// columns are then not touched; z is (rows, width). The result is the correctly
+// rounded sum. The gradient of x is that of y, and the gradient of z is what
+// [Columns] takes of it.
+//
+// AddColumns panics if a length does not fit or the columns are not there.
+func AddColumns(p *Pool, y, x, z []float32, rows, cols, at, width int) {
+	needColumns("AddColumns", rows, cols, at, width)
+	needLen("AddColumns", "y", len(y), rows*cols)
+	needLen("AddColumns", "x", len(x), rows*cols)
+	needLen("AddColumns", "z", len(z), rows*width)
+	if len(y) == 0 {
+		return
+	}
+	s := newSweep()
+	s.y, s.a, s.b = y, x, z
+	n := s.byRows(rows, cols)
+	s.low, s.tokens = at, width
+	s.over(p, n, addColumnsItem)
+	s.free()
+}
+
+func addColumnsItem(s *sweep, i int) {
+	lo, hi := s.span(i)
+	inPlace := &s.y[0] == &s.a[0]
+	for r := lo; r < hi; r++ {
+		y, x := s.y[r*s.cols:(r+1)*s.cols], s.a[r*s.cols:(r+1)*s.cols]
+		high := s.low + s.tokens
+		if !inPlace {
+			copy(y[:s.low], x)
+			copy(y[high:], x[high:])
+		}
+		addRow(y[s.low:high], x[s.low:high], s.b[r*s.tokens:(r+1)*s.tokens])
+	}
+}
+
+// Columns takes some of the columns of a matrix:
+//
+//	y[r,c] = x[r,at+c]   for 0 ≤ c < width
+//
+// x is (rows, cols), y (rows, width), row-major. The slices must not overlap.
+//
+// Columns panics if a length does not fit or the columns are not there.
+func Columns(p *Pool, y, x []float32, rows, cols, at, width int) {
+	needColumns("Columns", rows, cols, at, width)
+	needLen("Columns", "y", len(y), rows*width)
+	needLen("Columns", "x", len(x), rows*cols)
+	s := newSweep()
+	s.y, s.a = y, x
+	n := s.byRows(rows, width)
+	s.cols, s.low, s.tokens = cols, at, width
+	s.over(p, n, columnsItem)
+	s.free()
+}
+
+func columnsItem(s *sweep, i int) {
+	lo, hi := s.span(i)
+	for r := lo; r < hi; r++ {
+		copy(s.y[r*s.tokens:(r+1)*s.tokens], s.a[r*s.cols+s.low:])
+	}
+}
+
+// needColumns panics unless columns at to at+width are there.
+func needColumns(op string, rows, cols, at, width int) {
+	needShape(op, rows, cols)
+	if at < 0 || width < 0 || at > cols-width {
+		panic(fmt.Sprintf("kernel: %s: %d columns from %d of %d", op, width, at, cols))
 	}
 }
 

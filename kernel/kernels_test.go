@@ -620,6 +620,38 @@ func TestRowsOfTables(t *testing.T) {
 	})
 }
 
+func TestColumns(t *testing.T) {
+	pool := NewPool(2)
+	defer pool.Close()
+	eachTier(t, func(t *testing.T) {
+		rng := newRand(13)
+		for _, s := range [][4]int{{0, 5, 1, 2}, {1, 1, 0, 1}, {3, 7, 0, 7}, {5, 15, 3, 9}, {4, 48, 16, 16}, {9, 33, 33, 0}, {9, 33, 31, 2}, {4200, 6, 2, 3}} {
+			rows, cols, at, width := s[0], s[1], s[2], s[3]
+			x, z := input(normal(rng, rows*cols, 1)), input(normal(rng, rows*width, 1))
+			want := slices.Clone(x)
+			for i, v := range z {
+				want[i/width*cols+at+i%width] += v
+			}
+			y := newGuarded(rows * cols)
+			AddColumns(pool, y.x, x, z, rows, cols, at, width)
+			y.check(t, fmt.Sprint("AddColumns ", s))
+			sameBits(t, fmt.Sprint("AddColumns ", s), y.x, want)
+			copy(y.x, x)
+			AddColumns(pool, y.x, y.x, z, rows, cols, at, width)
+			sameBits(t, fmt.Sprint("AddColumns in place ", s), y.x, want)
+
+			part := newGuarded(rows * width)
+			Columns(pool, part.x, x, rows, cols, at, width)
+			part.check(t, fmt.Sprint("Columns ", s))
+			for i, got := range part.x {
+				if v := x[i/width*cols+at+i%width]; got != v {
+					t.Fatalf("Columns %v: element %d: %v, want %v", s, i, got, v)
+				}
+			}
+		}
+	})
+}
+
 func TestTranspose(t *testing.T) {
 	pool := NewPool(2)
 	defer pool.Close()
@@ -835,6 +867,8 @@ func rowCalls(p *Pool) map[string]func() []float32 {
 		"AddScalar":       func() []float32 { AddScalar(p, y, 3, a); return y },
 		"Exp":             func() []float32 { Exp(p, y, a); return y },
 		"AddRows":         func() []float32 { AddRows(p, y, a, b[:7*cols], rows, cols); return y },
+		"AddColumns":      func() []float32 { AddColumns(p, y, a, b[:rows*9], rows, cols, 7, 9); return y },
+		"Columns":         func() []float32 { Columns(p, y[:rows*9], a, rows, cols, 7, 9); return y[:rows*9] },
 		"ColumnScale":     func() []float32 { ColumnScale(p, y, a, gain, rows, cols); return y },
 		"ColumnScaleGrad": func() []float32 { ColumnScaleGrad(p, y, small, a, b, gain, rows, cols); return small },
 		"PrependToken":    func() []float32 { PrependToken(p, longer, a, gain, rows/7, 7, cols); return longer },
@@ -937,6 +971,9 @@ func TestRowsPanics(t *testing.T) {
 		{"kernel: ColSum: len(x) = 5, want 6", func() { ColSum(nil, x(3), x(5), 2, 3) }},
 		{"kernel: ColSum: shape (-1, 3) is negative", func() { ColSum(nil, x(3), x(3), -1, 3) }},
 		{"kernel: AddRows: len(table) = 4, want 6", func() { AddRows(nil, x(6), x(6), x(4), 2, 3) }},
+		{"kernel: AddColumns: len(z) = 3, want 4", func() { AddColumns(nil, x(6), x(6), x(3), 2, 3, 1, 2) }},
+		{"kernel: AddColumns: 2 columns from 2 of 3", func() { AddColumns(nil, x(6), x(6), x(4), 2, 3, 2, 2) }},
+		{"kernel: Columns: 2 columns from -1 of 3", func() { Columns(nil, x(4), x(6), 2, 3, -1, 2) }},
 		{"kernel: LayerNorm: len(gain) = 2, want 3", func() { LayerNorm(nil, x(6), x(6), x(2), x(3), 2, 3, 1) }},
 		{"kernel: LayerNormGrad: len(dbias) = 0, want 3", func() { LayerNormGrad(nil, x(6), x(3), nil, x(6), x(6), x(3), 2, 3, 1) }},
 		{"kernel: GELU: unknown kind 3", func() { GELU(nil, 3, x(1), x(1)) }},

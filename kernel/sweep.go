@@ -21,6 +21,7 @@ type sweep struct {
 	rows, cols       int // shape, for row kernels
 	block            int // rows of one item
 	tokens           int
+	low              int // first column, for kernels of some columns
 	kind             GELUKind
 	adam             adamWCoef
 	mask             dropoutMask
