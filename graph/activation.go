@@ -17,6 +17,17 @@ func (b *Builder) GELU(x *Node, form kernel.GELUKind) *Node {
 	return b.add(gelu{operandOf(x).dims, form}, x)
 }
 
+// SwiGLU maps x (R, 2M), [gate|value], to silu(gate)·value, (R, M).
+func (b *Builder) SwiGLU(x *Node) *Node {
+	if !b.ready("swiGLU", []int{2}, x) {
+		return nil
+	}
+	if cols := x.Shape()[1]; cols%2 != 0 {
+		return b.fail("graph: swiGLU[%v]: %d columns are not [gate|value]", operandOf(x), cols)
+	}
+	return b.add(swiGLU{x.Shape()[0], x.Shape()[1] / 2}, x)
+}
+
 type gelu struct {
 	dims dims
 	form kernel.GELUKind
@@ -41,3 +52,25 @@ func (k geluGrad) operands() []operand { return []operand{{dims: k.dims}, {dims:
 func (k geluGrad) results() []dims     { return []dims{k.dims} }
 func (k geluGrad) run(c *call)         { kernel.GELUGrad(c.pool, k.form, c.out[0], c.in[0], c.in[1]) }
 func (k geluGrad) inPlace() []int      { return []int{1, 0} }
+
+type swiGLU struct{ rows, cols int }
+
+func (k swiGLU) operands() []operand { return []operand{floats(k.rows, 2*k.cols)} }
+func (k swiGLU) results() []dims     { return []dims{dimsOf(k.rows, k.cols)} }
+func (k swiGLU) run(c *call)         { kernel.SwiGLU(c.pool, c.out[0], c.in[0], k.rows, k.cols) }
+func (k swiGLU) wrt() []bool         { return []bool{true} }
+func (k swiGLU) diff(in gorgonia.Nodes, _, dy *Node) (gorgonia.Nodes, error) {
+	return one(apply(swiGLUGrad(k), in[0], dy))
+}
+
+// swiGLUGrad gives dx from x and dy.
+type swiGLUGrad struct{ rows, cols int }
+
+func (k swiGLUGrad) operands() []operand {
+	return []operand{floats(k.rows, 2*k.cols), floats(k.rows, k.cols)}
+}
+func (k swiGLUGrad) results() []dims { return []dims{dimsOf(k.rows, 2*k.cols)} }
+func (k swiGLUGrad) run(c *call) {
+	kernel.SwiGLUGrad(c.pool, c.out[0], c.in[0], c.in[1], k.rows, k.cols)
+}
+func (k swiGLUGrad) inPlace() []int { return []int{0} }

@@ -89,6 +89,10 @@ func TestBuilderErrors(t *testing.T) {
 		{`graph: poolWeighted[(6, 4) (2, 4)]: operand 0 is (6, 4), want (8, 4)`, func(b *Builder) *Node {
 			return b.PoolMaskedMean(b.Input("x", 6, 4), b.Input("mask", 2, 4))
 		}},
+		{`graph: poolMax[(6, 4) (2, 4)]: operand 0 is (6, 4), want (8, 4)`, func(b *Builder) *Node {
+			return b.PoolMax(b.Input("x", 6, 4), b.Input("mask", 2, 4))
+		}},
+		{`graph: swiGLU[(6, 5)]: 5 columns are not [gate|value]`, func(b *Builder) *Node { return b.SwiGLU(b.Input("x", 6, 5)) }},
 		{`graph: poolAt[(6, 4) (3)]: operand 1 is (3), want (2)`, func(b *Builder) *Node {
 			return b.PoolAt(b.Input("x", 6, 4), b.InputIDs("at", 3), 3)
 		}},

@@ -296,6 +296,23 @@ func opCases() []opCase {
 			oracle: func(in [][]float64) []float64 { return mapped(in[0], gelu64(form)) },
 		})
 	}
+	for _, s := range [][2]int{{5, 21}, {2, 600}} { // a row longer than what is done at a time
+		rows, cols := s[0], s[1]
+		add(opCase{
+			name:   fmt.Sprintf("swiglu/%v", s),
+			inputs: []input{{shape: []int{rows, 2 * cols}, wrt: true, draw: func(r *rand.Rand, n int) []float32 { return scaled(uniform(r, n), 5) }}},
+			build:  func(b *Builder, in []*Node) *Node { return b.SwiGLU(in[0]) },
+			oracle: func(op [][]float64) []float64 {
+				var y []float64
+				rowsOf(op[0], 2*cols, func(_ int, row []float64) {
+					for c, gate := range row[:cols] {
+						y = append(y, gate/(1+math.Exp(-gate))*row[cols+c])
+					}
+				})
+				return y
+			},
+		})
+	}
 	for _, causal := range []bool{false, true} {
 		for _, s := range [][4]int{{2, 5, 3, 4}, {3, 17, 2, 16}, {1, 1, 1, 1}} {
 			batch, tokens, heads, dim := s[0], s[1], s[2], s[3]
@@ -414,6 +431,28 @@ func opCases() []opCase {
 		build:  func(b *Builder, in []*Node) *Node { return b.PoolWeighted(in[0], in[1]) },
 		oracle: pool64(3, 4, 5, func(op [][]float64, b, t int) float64 { return op[1][b*4+t] }),
 	})
+	for _, dim := range []int{5, 300} { // 300: more columns than are done at a time
+		add(opCase{
+			name:   fmt.Sprintf("pool max/%d", dim),
+			inputs: []input{leafInput(3*4, dim), keyMask(3, 4)}, // the last sequence keeps no row
+			build:  func(b *Builder, in []*Node) *Node { return b.PoolMax(in[0], in[1]) },
+			oracle: func(op [][]float64) []float64 {
+				y := make([]float64, 3*dim)
+				for i := range y {
+					b, c, top := i/dim, i%dim, math.Inf(-1)
+					for t := range 4 {
+						if op[1][b*4+t] != 0 {
+							top = math.Max(top, op[0][(b*4+t)*dim+c])
+						}
+					}
+					if !math.IsInf(top, -1) {
+						y[i] = top
+					}
+				}
+				return y
+			},
+		})
+	}
 	add(opCase{
 		name:   "pool at",
 		inputs: []input{leafInput(3*4, 5), drawIDs(3, 0, 4)},

@@ -48,6 +48,16 @@ func (b *Builder) PoolWeighted(x, weights *Node) *Node {
 	return b.add(poolWeighted{weights.Shape()[0], weights.Shape()[1], x.Shape()[1]}, x, weights)
 }
 
+// PoolMax takes, of each sequence of x (B·T, D), the largest value of each column
+// among the rows whose mask (B, T) is not zero, and zero if there is none: (B, D).
+// The mask has no gradient; that of x goes to the first row with the value.
+func (b *Builder) PoolMax(x, mask *Node) *Node {
+	if !b.ready("poolMax", []int{2, 2}, x, mask) {
+		return nil
+	}
+	return b.add(poolMax{mask.Shape()[0], mask.Shape()[1], x.Shape()[1]}, x, mask)
+}
+
 // PoolAt takes row index[b] of each sequence of x (B·T, D): (B, D). Forward refuses
 // an index outside 0 … tokens-1.
 func (b *Builder) PoolAt(x, index *Node, tokens int) *Node {
@@ -141,6 +151,33 @@ func (k poolWeightedGrad) results() []dims { return []dims{dimsOf(k.batch*k.toke
 func (k poolWeightedGrad) run(c *call) {
 	kernel.PoolWeightedGrad(c.pool, c.out[0], c.in[0], c.in[1], k.batch, k.tokens, k.dim)
 }
+
+type poolMax struct{ batch, tokens, dim int }
+
+func (k poolMax) operands() []operand {
+	return []operand{floats(k.batch*k.tokens, k.dim), floats(k.batch, k.tokens)}
+}
+func (k poolMax) results() []dims { return []dims{dimsOf(k.batch, k.dim)} }
+func (k poolMax) run(c *call) {
+	kernel.PoolMax(c.pool, c.out[0], c.in[0], c.in[1], k.batch, k.tokens, k.dim)
+}
+func (k poolMax) wrt() []bool { return []bool{true, false} }
+func (k poolMax) diff(in gorgonia.Nodes, _, dy *Node) (gorgonia.Nodes, error) {
+	dx, err := apply(poolMaxGrad(k), in[0], in[1], dy)
+	return gorgonia.Nodes{dx, nil}, err
+}
+
+// poolMaxGrad gives dx from x, the mask and dy.
+type poolMaxGrad struct{ batch, tokens, dim int }
+
+func (k poolMaxGrad) operands() []operand {
+	return []operand{floats(k.batch*k.tokens, k.dim), floats(k.batch, k.tokens), floats(k.batch, k.dim)}
+}
+func (k poolMaxGrad) results() []dims { return []dims{dimsOf(k.batch*k.tokens, k.dim)} }
+func (k poolMaxGrad) run(c *call) {
+	kernel.PoolMaxGrad(c.pool, c.out[0], c.in[0], c.in[1], c.in[2], k.batch, k.tokens, k.dim)
+}
+func (k poolMaxGrad) inPlace() []int { return []int{0} }
 
 type poolAt struct{ batch, tokens, dim int }
 

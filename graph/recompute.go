@@ -15,7 +15,7 @@ func (b *Builder) Checkpoint(x *Node) {
 // each, and half of what a transformer block would keep.
 func cheap(k kind) bool {
 	switch k.(type) {
-	case gelu, layerNorm, columnScale:
+	case gelu, swiGLU, layerNorm, columnScale:
 		return true
 	}
 	return false

@@ -923,6 +923,13 @@ func rowCalls(p *Pool) map[string]func() []float32 {
 		"PoolMeanGrad":     func() []float32 { PoolMeanGrad(p, y, a[:100*cols], 100, 7, cols); return y },
 		"PoolWeighted":     func() []float32 { PoolWeighted(p, y[:100*cols], a, weights, 100, 7, cols); return y[:100*cols] },
 		"PoolWeightedGrad": func() []float32 { PoolWeightedGrad(p, y, a[:100*cols], weights, 100, 7, cols); return y },
+		"PoolMax":          func() []float32 { PoolMax(p, y[:100*cols], a, weights, 100, 7, cols); return y[:100*cols] },
+		"PoolMaxGrad":      func() []float32 { PoolMaxGrad(p, y, a, weights, b[:100*cols], 100, 7, cols); return y },
+		"SwiGLU":           func() []float32 { SwiGLU(p, y[:rows/2*cols], a[:rows/2*2*cols], rows/2, cols); return y[:rows/2*cols] },
+		"SwiGLUGrad": func() []float32 {
+			SwiGLUGrad(p, y[:rows/2*2*cols], a[:rows/2*2*cols], b[:rows/2*cols], rows/2, cols)
+			return y
+		},
 	}
 }
 
@@ -984,6 +991,10 @@ func TestRowsPanics(t *testing.T) {
 		{"kernel: Dropout: rate = 1, want 0 <= rate < 1", func() { Dropout(nil, x(1), x(1), 1, 0, 0) }},
 		{"kernel: AdamW: len(v) = 2, want 1", func() { AdamW(nil, x(1), x(1), x(1), x(2), AdamWStep{}) }},
 		{"kernel: PoolWeighted: len(weights) = 0, want 2", func() { PoolWeighted(nil, x(3), x(6), nil, 1, 2, 3) }},
+		{"kernel: PoolMax: len(mask) = 1, want 2", func() { PoolMax(nil, x(3), x(6), x(1), 1, 2, 3) }},
+		{"kernel: PoolMaxGrad: len(dx) = 5, want 6", func() { PoolMaxGrad(nil, x(5), x(6), x(2), x(3), 1, 2, 3) }},
+		{"kernel: SwiGLU: len(x) = 6, want 12", func() { SwiGLU(nil, x(6), x(6), 2, 3) }},
+		{"kernel: SwiGLUGrad: len(dy) = 12, want 6", func() { SwiGLUGrad(nil, x(12), x(12), x(12), 2, 3) }},
 		{"kernel: ResizeRGB: len(src) = 1, want 12", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 1), 2, 2, Box) }},
 		{"kernel: ResizeRGB: unknown filter 9", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 12), 2, 2, 9) }},
 		{"kernel: ResizeRGBCrop: src of 11 bytes with rows of 3·2 every 6, want at least 12", func() {
