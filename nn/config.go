@@ -10,8 +10,9 @@ import (
 	"relsim/kernel"
 )
 
-// Config describes a two-tower model. It is saved with every checkpoint; in
-// JSON, unknown keys are refused.
+// Config describes a two-tower model, of which one tower may be absent: see
+// [Config.Has]. It is saved with every checkpoint; in JSON, unknown keys are
+// refused.
 type Config struct {
 	Vision VisionConfig `json:"vision"`
 	Text   TextConfig   `json:"text"`
@@ -29,18 +30,22 @@ type Config struct {
 
 // VisionConfig describes an image encoder: a stem that turns the picture into
 // a grid of tokens, a position table, encoder layers, a norm, pooling and a
-// linear head.
+// head.
 type VisionConfig struct {
 	// ImageSize is the side S of the pictures.
 	ImageSize int `json:"image_size"`
 	// Stem is "patch", one convolution over patches that do not overlap, or
-	// "conv", the layers of Convs, each with a GELU.
-	Stem      Stem         `json:"stem"`
-	PatchSize int          `json:"patch_size,omitempty"` // of stem "patch"
-	Convs     []ConvConfig `json:"convs,omitempty"`      // of stem "conv"
+	// "conv", the layers of Convs, each with a GELU. "none" says that the model
+	// has no image encoder; then all else is zero.
+	Stem        Stem         `json:"stem"`
+	PatchSize   int          `json:"patch_size,omitempty"`    // of stem "patch"
+	NoPatchBias bool         `json:"no_patch_bias,omitempty"` // of stem "patch": its convolution has no bias
+	Convs       []ConvConfig `json:"convs,omitempty"`         // of stem "conv"
 	BlockConfig
 	// Pool is "cls", a class token before the others, or "mean".
 	Pool Pool `json:"pool"`
+	// Head is what follows the pooled row.
+	Head Head `json:"head,omitempty"`
 }
 
 // ConvConfig is one layer of a convolutional stem: windows of 3×3 with padding 1.
@@ -60,19 +65,58 @@ type BlockConfig struct {
 	GELU    GELU    `json:"gelu,omitempty"`
 	Dropout float64 `json:"dropout,omitempty"`
 	Init    Init    `json:"init"`
+	// InputNorm puts a norm between the positions and the first layer, as CLIP's
+	// image encoder and BERT do.
+	InputNorm bool `json:"input_norm,omitempty"`
+	// PostNorm puts the norms of a layer behind its sums, and none behind the last
+	// layer (arXiv:1706.03762; BERT): of a text transformer.
+	PostNorm bool `json:"post_norm,omitempty"`
+	// LayerScale multiplies what each half of a layer adds by a learned gain per
+	// column (arXiv:2103.17239; DINOv2).
+	LayerScale bool `json:"layer_scale,omitempty"`
+	// SwiGLU gates the MLP in the place of a GELU (arXiv:2002.05202): the first
+	// matrix makes [gate|value], each MLP wide, and the second one reads
+	// silu(gate)·value. GELU is empty then.
+	SwiGLU bool `json:"swiglu,omitempty"`
 }
 
 // TextConfig describes a text encoder.
 type TextConfig struct {
 	// Kind is "bag", the sum of the word vectors over the root of their number,
-	// or "transformer", encoder layers over word vectors and positions.
+	// or "transformer", encoder layers over word vectors and positions. "none" says
+	// that the model has no text encoder; then all else is zero.
 	Kind TextKind `json:"kind"`
 	// Length is the number of words of a caption that are read.
 	Length int `json:"length"`
 	BlockConfig
-	// Pool, of a transformer, is "mean" over the words, or "last": causal
-	// attention and the last word.
+	// Pool, of a transformer, is "mean" over the words, "max" over them, or "cls",
+	// the first one. The others are of causal attention: "last", the last word;
+	// "eos", the first word that is EOS, and the first one of all where there is
+	// none; "max-id", the first of those with the largest id.
 	Pool Pool `json:"pool,omitempty"`
+	// EOS is the id that ends a caption, of pool "eos".
+	EOS int `json:"eos,omitempty"`
+	// TokenTypes is the number of rows of a table whose first row is added to every
+	// word: BERT's table of segments. 0: none.
+	TokenTypes int `json:"token_types,omitempty"`
+	// Head is what follows the pooled row.
+	Head Head `json:"head,omitempty"`
+}
+
+// causal says that a word sees only itself and those before it.
+func (c TextConfig) causal() bool {
+	return c.Pool == PoolLast || c.Pool == PoolEOS || c.Pool == PoolMaxID
+}
+
+// Has reports whether the model has a tower.
+func (c Config) Has(t Tower) bool {
+	switch t {
+	case VisionTower:
+		return c.Vision.Stem != NoVision
+	case TextTower:
+		return c.Text.Kind != NoText
+	}
+	return false
 }
 
 // The choices of a configuration.
@@ -82,19 +126,29 @@ type (
 	TextKind string // which text encoder
 	GELU     string // which GELU
 	Init     string // how matrices are drawn
+	Head     string // how the pooled vector becomes the embedding
 )
 
 // The values of the choices.
 const (
 	PatchStem Stem = "patch"
 	ConvStem  Stem = "conv"
+	NoVision  Stem = "none" // there is no image encoder
 
-	PoolCLS  Pool = "cls"
-	PoolMean Pool = "mean"
-	PoolLast Pool = "last"
+	PoolCLS   Pool = "cls"
+	PoolMean  Pool = "mean"
+	PoolMax   Pool = "max"
+	PoolLast  Pool = "last"
+	PoolEOS   Pool = "eos"
+	PoolMaxID Pool = "max-id"
 
 	Bag         TextKind = "bag"
 	Transformer TextKind = "transformer"
+	NoText      TextKind = "none" // there is no text encoder
+
+	HeadLinear     Head = ""           // a linear layer
+	HeadProjection Head = "projection" // a linear layer without bias
+	HeadNone       Head = "none"       // the pooled row is the embedding
 
 	GELUErf   GELU = "erf"
 	GELUTanh  GELU = "tanh"
@@ -135,6 +189,7 @@ const (
 	maxLength    = 4096
 	maxTokens    = 1 << 16
 	maxVocab     = 1 << 22
+	maxTypes     = 1 << 10
 	maxParams    = 1 << 31
 )
 
@@ -161,6 +216,12 @@ func (c Config) Validate() error {
 		return err
 	}
 	switch {
+	case !c.Has(VisionTower) && !c.Has(TextTower):
+		return fmt.Errorf("nn: config: vision.stem is %q and text.kind is %q: a model has a tower", NoVision, NoText)
+	case c.Has(VisionTower) && c.Vision.Head == HeadNone && c.Vision.Width != c.EmbedDim:
+		return fmt.Errorf("nn: config: vision.head is %q: embed_dim %d, want the width %d", HeadNone, c.EmbedDim, c.Vision.Width)
+	case c.Has(TextTower) && c.Text.Head == HeadNone && c.Text.Width != c.EmbedDim:
+		return fmt.Errorf("nn: config: text.head is %q: embed_dim %d, want the width %d", HeadNone, c.EmbedDim, c.Text.Width)
 	case c.EmbedDim < 1 || c.EmbedDim > maxWidth:
 		return fmt.Errorf("nn: config: embed_dim %d, want 1 to %d", c.EmbedDim, maxWidth)
 	case !(c.Temperature >= .01 && c.Temperature <= 100):
@@ -172,6 +233,12 @@ func (c Config) Validate() error {
 }
 
 func (c VisionConfig) validate() error {
+	if c.Stem == NoVision {
+		if c.Convs != nil || c.ImageSize != 0 || c.PatchSize != 0 || c.NoPatchBias || c.BlockConfig != (BlockConfig{}) || c.Pool != "" || c.Head != "" {
+			return fmt.Errorf("nn: config: vision: stem %q has nothing else", NoVision)
+		}
+		return nil
+	}
 	if c.ImageSize < 1 || c.ImageSize > maxImageSize {
 		return fmt.Errorf("nn: config: vision.image_size %d, want 1 to %d", c.ImageSize, maxImageSize)
 	}
@@ -190,6 +257,12 @@ func (c VisionConfig) validate() error {
 		if c.PatchSize != 0 {
 			return fmt.Errorf("nn: config: vision.patch_size goes with stem %q, not %q", PatchStem, c.Stem)
 		}
+		if c.NoPatchBias {
+			return fmt.Errorf("nn: config: vision.no_patch_bias goes with stem %q, not %q", PatchStem, c.Stem)
+		}
+		if c.SwiGLU {
+			return fmt.Errorf("nn: config: vision.swiglu goes with stem %q, not %q", PatchStem, c.Stem)
+		}
 		for i, conv := range c.Convs {
 			if conv.Channels < 1 || conv.Channels > maxWidth {
 				return fmt.Errorf("nn: config: vision.convs[%d].channels %d, want 1 to %d", i, conv.Channels, maxWidth)
@@ -202,7 +275,7 @@ func (c VisionConfig) validate() error {
 			return fmt.Errorf("nn: config: vision.convs end with %d channels, width is %d", last, c.Width)
 		}
 	default:
-		return unknownChoice("vision.stem", c.Stem, PatchStem, ConvStem)
+		return unknownChoice("vision.stem", c.Stem, PatchStem, ConvStem, NoVision)
 	}
 	if n := c.Tokens(); n > maxTokens {
 		return fmt.Errorf("nn: config: vision: %d tokens, at most %d are allowed", n, maxTokens)
@@ -215,6 +288,16 @@ func (c VisionConfig) validate() error {
 	}
 	if c.Pool != PoolCLS && c.Pool != PoolMean {
 		return unknownChoice("vision.pool", c.Pool, PoolCLS, PoolMean)
+	}
+	if c.PostNorm {
+		return fmt.Errorf("nn: config: vision.post_norm: only a text transformer has it")
+	}
+	return c.Head.validate("vision")
+}
+
+func (h Head) validate(tower string) error {
+	if h != HeadLinear && h != HeadProjection && h != HeadNone {
+		return unknownChoice(tower+".head", h, HeadLinear, HeadProjection, HeadNone)
 	}
 	return nil
 }
@@ -242,20 +325,35 @@ func (c VisionConfig) Tokens() int {
 }
 
 func (c TextConfig) validate() error {
+	if c.Kind == NoText {
+		if c != (TextConfig{Kind: NoText}) {
+			return fmt.Errorf("nn: config: text: kind %q has nothing else", NoText)
+		}
+		return nil
+	}
 	if c.Length < 1 || c.Length > maxLength {
 		return fmt.Errorf("nn: config: text.length %d, want 1 to %d", c.Length, maxLength)
 	}
 	switch c.Kind {
 	case Bag:
-		if c.Layers != 0 || c.Heads != 0 || c.MLP != 0 || c.NormEps != 0 || c.GELU != "" || c.Dropout != 0 || c.Pool != "" {
-			return fmt.Errorf("nn: config: text: kind %q has width, length and init only", Bag)
+		if c != (TextConfig{Kind: Bag, Length: c.Length, Head: c.Head, BlockConfig: BlockConfig{Width: c.Width, Init: c.Init}}) {
+			return fmt.Errorf("nn: config: text: kind %q has width, length, init and head only", Bag)
 		}
 	case Transformer:
-		if c.Pool != PoolMean && c.Pool != PoolLast {
-			return unknownChoice("text.pool", c.Pool, PoolMean, PoolLast)
+		pools := []Pool{PoolMean, PoolMax, PoolCLS, PoolLast, PoolEOS, PoolMaxID}
+		switch {
+		case !slices.Contains(pools, c.Pool):
+			return unknownChoice("text.pool", c.Pool, pools...)
+		case c.EOS < 0 || c.EOS >= maxVocab || c.EOS != 0 && c.Pool != PoolEOS:
+			return fmt.Errorf("nn: config: text.eos %d, want an id, with pool %q only", c.EOS, PoolEOS)
+		case c.TokenTypes < 0 || c.TokenTypes > maxTypes:
+			return fmt.Errorf("nn: config: text.token_types %d, want 0 to %d", c.TokenTypes, maxTypes)
 		}
 	default:
-		return unknownChoice("text.kind", c.Kind, Bag, Transformer)
+		return unknownChoice("text.kind", c.Kind, Bag, Transformer, NoText)
+	}
+	if err := c.Head.validate("text"); err != nil {
+		return err
 	}
 	if err := c.BlockConfig.validateWidth("text"); err != nil || c.Kind == Bag {
 		return err
@@ -285,6 +383,10 @@ func (c BlockConfig) validateLayers(tower string) error {
 		return fmt.Errorf("nn: config: %s.norm_eps %v, want above 0, at most 1", tower, c.NormEps)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
 		return fmt.Errorf("nn: config: %s.dropout %v, want 0 to below 1", tower, c.Dropout)
+	case c.SwiGLU:
+		if c.GELU != "" {
+			return fmt.Errorf("nn: config: %s.gelu %q, want none with swiglu", tower, c.GELU)
+		}
 	case c.GELU != GELUErf && c.GELU != GELUTanh && c.GELU != GELUQuick:
 		return unknownChoice(tower+".gelu", c.GELU, GELUErf, GELUTanh, GELUQuick)
 	}

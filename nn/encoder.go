@@ -67,6 +67,9 @@ func (e *Encoder) Images(dst, src []float32, n int) error {
 		panic(fmt.Sprintf("nn: encoder: %d values of %d pictures of %d, %d of embeddings of %d", len(src), n, size, len(dst), dim))
 	}
 	if e.images == nil {
+		if !e.model.Config.Has(VisionTower) {
+			return fmt.Errorf("nn: encoder: the model has no image encoder")
+		}
 		t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, e.batch) })
 		if err != nil {
 			return err
@@ -101,6 +104,9 @@ func (e *Encoder) Texts(dst []float32, captions [][]int32) error {
 		panic(fmt.Sprintf("nn: encoder: %d captions, %d values for embeddings of %d", len(captions), len(dst), dim))
 	}
 	if e.texts == nil {
+		if !e.model.Config.Has(TextTower) {
+			return fmt.Errorf("nn: encoder: the model has no text encoder")
+		}
 		t, err := e.compile(func(b *graph.Builder, t *tower) { t.text, t.emb = e.model.Text(b, e.batch) })
 		if err != nil {
 			return err

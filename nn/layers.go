@@ -16,7 +16,7 @@ func (p *Param) node(b *graph.Builder, shape ...int) *graph.Node {
 
 // Linear is a dense layer, y = x Wᵀ + b.
 type Linear struct {
-	Weight, Bias *Param // (out, in), (out)
+	Weight, Bias *Param // (out, in), (out); Bias may be nil
 }
 
 // NewLinear declares name.weight, drawn by init, and name.bias, zero.
@@ -29,7 +29,33 @@ func NewLinear(s *Params, name string, in, out int, init Initializer) Linear {
 
 // Forward maps x (N, in) to (N, out).
 func (l *Linear) Forward(b *graph.Builder, x *graph.Node) *graph.Node {
-	return b.Linear(x, l.Weight.node(b, l.Weight.Shape...), l.Bias.node(b, l.Bias.Shape...))
+	w := l.Weight.node(b, l.Weight.Shape...)
+	if l.Bias == nil {
+		return b.Linear(x, w, nil)
+	}
+	return b.Linear(x, w, l.Bias.node(b, l.Bias.Shape...))
+}
+
+// newHead declares what makes embeddings of width embed from pooled rows: name.weight and, for
+// [HeadLinear], name.bias. [HeadNone] is nil.
+func newHead(s *Params, name string, head Head, c BlockConfig, embed int) *Linear {
+	inner, _ := c.Init.linear()
+	switch head {
+	case HeadNone:
+		return nil
+	case HeadProjection:
+		return &Linear{Weight: s.Declare(name+".weight", Matrix, inner, embed, c.Width)}
+	}
+	l := NewLinear(s, name, c.Width, embed, inner)
+	return &l
+}
+
+// forwardHead maps pooled rows (B, D) to embeddings (B, E); without a head they are these.
+func forwardHead(b *graph.Builder, l *Linear, x *graph.Node) *graph.Node {
+	if l == nil {
+		return x
+	}
+	return l.Forward(b, x)
 }
 
 // LayerNorm normalises rows, then scales and shifts them (arXiv:1607.06450).
@@ -74,30 +100,46 @@ func (l *Attention) Forward(b *graph.Builder, x *graph.Node, s Sequence) *graph.
 	return l.Proj.Forward(b, x)
 }
 
-// MLP is two linear layers with a GELU between them.
+// MLP is two linear layers with a GELU between them, or gated: see
+// [BlockConfig].SwiGLU.
 type MLP struct {
-	FC1, FC2 Linear // (M, D), (D, M)
+	FC1, FC2 Linear // (M, D), or (2M, D) with SwiGLU; (D, M)
 	GELU     kernel.GELUKind
+	SwiGLU   bool
 }
 
 // Forward maps x (N, D) to (N, D).
 func (l *MLP) Forward(b *graph.Builder, x *graph.Node) *graph.Node {
-	return l.FC2.Forward(b, b.GELU(l.FC1.Forward(b, x), l.GELU))
+	x = l.FC1.Forward(b, x)
+	if l.SwiGLU {
+		x = b.SwiGLU(x)
+	} else {
+		x = b.GELU(x, l.GELU)
+	}
+	return l.FC2.Forward(b, x)
 }
 
-// Block is one pre-norm encoder layer (arXiv:2010.11929, eq. 2 and 3).
+// Block is one encoder layer: pre-norm (arXiv:2010.11929, eq. 2 and 3) or
+// post-norm (arXiv:1706.03762, section 3.1).
 type Block struct {
-	Norm1, Norm2 LayerNorm
-	Attn         Attention
-	MLP          MLP
-	Dropout      float64 // of what each half adds, while training
+	Norm1, Norm2   LayerNorm
+	Attn           Attention
+	MLP            MLP
+	Scale1, Scale2 *Param  // (D) gains of what each half adds, nil: 1
+	Dropout        float64 // of what each half adds, while training
+	PostNorm       bool
 }
 
 // NewBlock declares the parameters of one layer of an encoder: name.norm1,
-// name.attn.qkv, name.attn.proj, name.norm2, name.mlp.fc1 and name.mlp.fc2.
+// name.attn.qkv, name.attn.proj, name.norm2, name.mlp.fc1 and name.mlp.fc2, and
+// name.ls1.gamma and name.ls2.gamma, ones, with layer scale.
 func NewBlock(s *Params, name string, c BlockConfig) Block {
 	inner, outer := c.Init.linear()
-	return Block{
+	hidden := c.MLP
+	if c.SwiGLU {
+		hidden *= 2
+	}
+	l := Block{
 		Norm1: NewLayerNorm(s, name+".norm1", c.Width, c.NormEps),
 		Attn: Attention{
 			QKV:   NewLinear(s, name+".attn.qkv", c.Width, 3*c.Width, inner),
@@ -106,19 +148,37 @@ func NewBlock(s *Params, name string, c BlockConfig) Block {
 		},
 		Norm2: NewLayerNorm(s, name+".norm2", c.Width, c.NormEps),
 		MLP: MLP{
-			FC1:  NewLinear(s, name+".mlp.fc1", c.Width, c.MLP, inner),
-			FC2:  NewLinear(s, name+".mlp.fc2", c.MLP, c.Width, outer),
-			GELU: c.GELU.kernel(),
+			FC1:    NewLinear(s, name+".mlp.fc1", c.Width, hidden, inner),
+			FC2:    NewLinear(s, name+".mlp.fc2", c.MLP, c.Width, outer),
+			GELU:   c.GELU.kernel(),
+			SwiGLU: c.SwiGLU,
 		},
-		Dropout: c.Dropout,
+		Dropout:  c.Dropout,
+		PostNorm: c.PostNorm,
 	}
+	if c.LayerScale {
+		l.Scale1 = s.Declare(name+".ls1.gamma", Norm, Constant(1), c.Width)
+		l.Scale2 = s.Declare(name+".ls2.gamma", Norm, Constant(1), c.Width)
+	}
+	return l
 }
 
 // Forward maps x (B·T, D) to (B·T, D).
 func (l *Block) Forward(b *graph.Builder, x *graph.Node, s Sequence) *graph.Node {
-	x = b.Add(x, dropout(b, l.Attn.Forward(b, l.Norm1.Forward(b, x), s), l.Dropout))
-	x = b.Add(x, dropout(b, l.MLP.Forward(b, l.Norm2.Forward(b, x)), l.Dropout))
-	return x
+	if l.PostNorm {
+		x = l.Norm1.Forward(b, b.Add(x, l.branch(b, l.Attn.Forward(b, x, s), l.Scale1)))
+		return l.Norm2.Forward(b, b.Add(x, l.branch(b, l.MLP.Forward(b, x), l.Scale2)))
+	}
+	x = b.Add(x, l.branch(b, l.Attn.Forward(b, l.Norm1.Forward(b, x), s), l.Scale1))
+	return b.Add(x, l.branch(b, l.MLP.Forward(b, l.Norm2.Forward(b, x)), l.Scale2))
+}
+
+// branch is what one half of the layer adds, from what it computes.
+func (l *Block) branch(b *graph.Builder, x *graph.Node, scale *Param) *graph.Node {
+	if scale != nil {
+		x = b.ColumnScale(x, scale.node(b, scale.Shape...))
+	}
+	return dropout(b, x, l.Dropout)
 }
 
 func dropout(b *graph.Builder, x *graph.Node, rate float64) *graph.Node {
@@ -128,22 +188,25 @@ func dropout(b *graph.Builder, x *graph.Node, rate float64) *graph.Node {
 	return b.Dropout(x, rate)
 }
 
-// Conv is a convolution of square windows, with bias.
+// Conv is a convolution of square windows.
 type Conv struct {
-	Weight, Bias         *Param // (out, in, K, K), (out)
+	Weight, Bias         *Param // (out, in, K, K), (out); Bias may be nil
 	Kernel, Stride, Pad  int
 	InChannels, Channels int
 }
 
-// NewConv declares name.weight and name.bias, both drawn uniformly from
-// ±1/√(in·K²).
-func NewConv(s *Params, name string, in, out, size, stride, pad int) Conv {
+// NewConv declares name.weight and, with bias, name.bias, both drawn uniformly
+// from ±1/√(in·K²).
+func NewConv(s *Params, name string, in, out, size, stride, pad int, bias bool) Conv {
 	bound := 1 / math.Sqrt(float64(in*size*size))
-	return Conv{
+	l := Conv{
 		Weight: s.Declare(name+".weight", Kernel, Uniform(bound), out, in, size, size),
-		Bias:   s.Declare(name+".bias", Bias, Uniform(bound), out),
 		Kernel: size, Stride: stride, Pad: pad, InChannels: in, Channels: out,
 	}
+	if bias {
+		l.Bias = s.Declare(name+".bias", Bias, Uniform(bound), out)
+	}
+	return l
 }
 
 // side returns the side of the output for an input of the given side.
@@ -153,7 +216,11 @@ func (l *Conv) side(in int) int { return (in+2*l.Pad-l.Kernel)/l.Stride + 1 }
 // S' = (S + 2·pad - K)/stride + 1. Pictures with channels first are (B, in, S, S), else
 // (B·S·S, in).
 func (l *Conv) Forward(b *graph.Builder, x *graph.Node, batch, side int, channelsFirst bool) *graph.Node {
-	return b.Conv2D(x, l.Weight.node(b, l.Weight.Shape...), l.Bias.node(b, l.Bias.Shape...), kernel.ConvShape{
+	var bias *graph.Node
+	if l.Bias != nil {
+		bias = l.Bias.node(b, l.Bias.Shape...)
+	}
+	return b.Conv2D(x, l.Weight.node(b, l.Weight.Shape...), bias, kernel.ConvShape{
 		Batch: batch, InC: l.InChannels, InH: side, InW: side,
 		OutC: l.Channels, KH: l.Kernel, KW: l.Kernel,
 		StrideH: l.Stride, StrideW: l.Stride, PadH: l.Pad, PadW: l.Pad,

@@ -27,8 +27,8 @@ type Model struct {
 	// Params holds all parameters, those of the image encoder behind
 	// "vision.", those of the text encoder behind "text.".
 	Params *Params
-	Images *Vision
-	Words  *Text
+	Images *Vision // nil where the model has no image encoder
+	Words  *Text   // nil where it has no text encoder
 	// LogitScale is ln(1/τ), "logit_scale", and LogitBias the bias of the
 	// sigmoid loss, "logit_bias". They are nil where they are not learned.
 	LogitScale, LogitBias *Param
@@ -59,8 +59,12 @@ func Declare(c Config, vocab int) (*Model, error) {
 	}
 	s := new(Params)
 	m := &Model{Config: c, Vocab: vocab, Params: s}
-	m.Images = NewVision(s, "vision.", c.Vision, c.EmbedDim)
-	m.Words = NewText(s, "text.", c.Text, max(vocab, 1), c.EmbedDim)
+	if c.Has(VisionTower) {
+		m.Images = NewVision(s, VisionTower.prefix(), c.Vision, c.EmbedDim)
+	}
+	if c.Has(TextTower) {
+		m.Words = NewText(s, TextTower.prefix(), c.Text, max(vocab, 1), c.EmbedDim)
+	}
 	if c.LearnTemperature {
 		m.LogitScale = s.Declare("logit_scale", Temperature, Constant(-math.Log(c.Temperature)))
 	}
@@ -71,15 +75,18 @@ func Declare(c Config, vocab int) (*Model, error) {
 }
 
 // Vision adds the image encoder to b: images is an input (B, 3, S, S), emb
-// (B, E) has rows of length one.
+// (B, E) has rows of length one. It panics if the model has none.
 func (m *Model) Vision(b *graph.Builder, batch int) (images, emb *graph.Node) {
+	m.need(VisionTower)
 	side := m.Config.Vision.ImageSize
 	images = b.Input(ImagesInput, batch, 3, side, side)
 	return images, b.L2Normalize(m.Images.Forward(b, images, batch), normEps)
 }
 
-// Text adds the text encoder to b: emb (B, E) has rows of length one.
+// Text adds the text encoder to b: emb (B, E) has rows of length one. It panics
+// if the model has none.
 func (m *Model) Text(b *graph.Builder, batch int) (in TextInput, emb *graph.Node) {
+	m.need(TextTower)
 	length := m.Config.Text.Length
 	in = TextInput{
 		IDs:     b.InputIDs(IDsInput, batch*length),
@@ -87,6 +94,13 @@ func (m *Model) Text(b *graph.Builder, batch int) (in TextInput, emb *graph.Node
 		Length:  length,
 	}
 	return in, b.L2Normalize(m.Words.Forward(b, in, batch), normEps)
+}
+
+// need panics if the model lacks a tower.
+func (m *Model) need(t Tower) {
+	if !m.Config.Has(t) {
+		panic(fmt.Sprintf("nn: model: there is no %s tower", t))
+	}
 }
 
 // FillText is [Text.Fill] of the text encoder.

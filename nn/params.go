@@ -136,6 +136,27 @@ func (s *Params) Freeze(prefix string) {
 // by parameter as they were declared. It returns the first error of
 // [Params.Declare].
 func (s *Params) Init(rng *rand.Rand) error {
+	if err := s.Allocate(); err != nil {
+		return err
+	}
+	s.Draw(rng, func(*Param) bool { return true })
+	return nil
+}
+
+// Draw draws initial values for the parameters that want names, in the order of
+// declaration.
+func (s *Params) Draw(rng *rand.Rand, want func(*Param) bool) {
+	for _, p := range s.list {
+		if want(p) {
+			p.init(rng, p.Data, p.Shape)
+		}
+	}
+}
+
+// Allocate is [Params.Init] without initial values: they are zero, and memory
+// that is not written costs nothing. It is for parameters that are read from a
+// file; [Params.Draw] is for the others.
+func (s *Params) Allocate() error {
 	if s.err == nil && s.data != nil {
 		s.err = fmt.Errorf("nn: parameters: Init called twice")
 	}
@@ -178,9 +199,6 @@ func (s *Params) Init(rng *rand.Rand) error {
 		if p.Frozen {
 			place(p)
 		}
-	}
-	for _, p := range s.list {
-		p.init(rng, p.Data, p.Shape)
 	}
 	return nil
 }

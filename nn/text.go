@@ -17,11 +17,13 @@ import (
 type Text struct {
 	config TextConfig
 	Words  *Param // (V, D)
-	// Pos, Blocks and Norm are of a transformer only.
-	Pos    *Param // (1, L, D)
-	Blocks []Block
-	Norm   LayerNorm
-	Head   Linear // (E, D)
+	// Types, Pos, InputNorm, Blocks and Norm are of a transformer only.
+	Types     *Param     // (types, D), nil: none
+	Pos       *Param     // (1, L, D)
+	InputNorm *LayerNorm // nil: none
+	Blocks    []Block
+	Norm      *LayerNorm // nil where the norms follow the sums of a layer
+	Head      *Linear    // (E, D), nil: none
 }
 
 // TextInput are the inputs of a text encoder for a batch, filled by
@@ -33,8 +35,9 @@ type TextInput struct {
 }
 
 // NewText declares a text encoder of a vocabulary for embeddings of width
-// embed: token_embedding.weight, pos_embed, blocks.0.norm1.weight …,
-// norm.weight and head.weight, behind prefix. The configuration is valid.
+// embed: token_embedding.weight, token_type_embedding.weight, pos_embed,
+// norm_pre.weight, blocks.0.norm1.weight …, norm.weight and head.weight, behind
+// prefix. The configuration is valid.
 func NewText(s *Params, prefix string, c TextConfig, vocab, embed int) *Text {
 	t := &Text{config: c}
 	vectors := Normal(1)
@@ -43,39 +46,84 @@ func NewText(s *Params, prefix string, c TextConfig, vocab, embed int) *Text {
 	}
 	t.Words = s.Declare(prefix+"token_embedding.weight", WordVectors, vectors, vocab, c.Width)
 	if c.Kind == Transformer {
+		if c.TokenTypes > 0 {
+			t.Types = s.Declare(prefix+"token_type_embedding.weight", Position, TruncatedNormal(.02), c.TokenTypes, c.Width)
+		}
 		t.Pos = s.Declare(prefix+"pos_embed", Position, TruncatedNormal(.02), 1, c.Length, c.Width)
+		t.InputNorm = newInputNorm(s, prefix, c.BlockConfig)
 		t.Blocks = newBlocks(s, prefix+"blocks", c.BlockConfig)
-		t.Norm = NewLayerNorm(s, prefix+"norm", c.Width, c.NormEps)
+		if !c.PostNorm {
+			norm := NewLayerNorm(s, prefix+"norm", c.Width, c.NormEps)
+			t.Norm = &norm
+		}
 	}
-	inner, _ := c.Init.linear()
-	t.Head = NewLinear(s, prefix+"head", c.Width, embed, inner)
+	t.Head = newHead(s, prefix+"head", c.Head, c.BlockConfig, embed)
 	return t
 }
 
 // Forward maps captions to embeddings (B, E), not normalised:
 //
 //	bag           head(Σ_t words[id_t] / √n), n the number of words known
-//	transformer   head(mean over the words known, or the last one, of norm(x)),
-//	              x the last layer over words[id_t] + position_t
+//	transformer   head(pool(norm(x))), pool as [TextConfig] says, x the last layer
+//	              over words[id_t] + types[0] + position_t
 func (t *Text) Forward(b *graph.Builder, in TextInput, batch int) *graph.Node {
-	x := b.Embedding(t.Words.node(b, t.Words.Shape...), in.IDs)
-	if t.config.Kind == Transformer {
-		x = b.AddPosition(x, t.Pos.node(b, in.Length, t.config.Width))
-		x = dropout(b, x, t.config.Dropout)
-		s := Sequence{Batch: batch, Tokens: in.Length, KeyMask: in.Weights}
-		if t.config.Pool == PoolLast {
-			s.KeyMask, s.Causal = nil, true
-		}
-		for i := range t.Blocks {
-			b.Checkpoint(x)
-			x = t.Blocks[i].Forward(b, x, s)
-		}
-		x = t.Norm.Forward(b, x)
-		if t.config.Pool == PoolMean {
-			return t.Head.Forward(b, b.PoolMaskedMean(x, in.Weights))
-		}
+	x := t.Tokens(b, in)
+	for i := range t.Blocks {
+		b.Checkpoint(x)
+		x = t.Blocks[i].Forward(b, x, t.Sequence(in, batch))
 	}
-	return t.Head.Forward(b, b.PoolWeighted(x, in.Weights))
+	return forwardHead(b, t.Head, t.Pool(b, x, in))
+}
+
+// Sequence says how the words of a batch follow on one another, and who sees
+// whom.
+func (t *Text) Sequence(in TextInput, batch int) Sequence {
+	s := Sequence{Batch: batch, Tokens: in.Length, KeyMask: in.Weights}
+	if t.config.causal() {
+		s.KeyMask, s.Causal = nil, true
+	}
+	return s
+}
+
+// Tokens maps ids to what the first layer reads, (B·L, D).
+func (t *Text) Tokens(b *graph.Builder, in TextInput) *graph.Node {
+	x := b.Embedding(t.Words.node(b, t.Words.Shape...), in.IDs)
+	if t.config.Kind == Bag {
+		return x
+	}
+	if t.Types != nil {
+		types := t.Types.node(b, t.Types.Shape...)
+		x = b.AddPosition(x, b.PoolFirst(types, t.config.TokenTypes)) // a table of one row
+	}
+	x = b.AddPosition(x, t.Pos.node(b, in.Length, t.config.Width))
+	if t.InputNorm != nil {
+		x = t.InputNorm.Forward(b, x)
+	}
+	return dropout(b, x, t.config.Dropout)
+}
+
+// Pool maps what the last layer makes, (B·L, D), to the rows (B, D) that the head
+// reads.
+func (t *Text) Pool(b *graph.Builder, x *graph.Node, in TextInput) *graph.Node {
+	switch t.config.Pool {
+	case PoolCLS:
+		return t.norm(b, b.PoolFirst(x, in.Length)) // row by row: only these need it
+	case PoolEOS, PoolMaxID:
+		return t.norm(b, b.PoolWeighted(x, in.Weights))
+	case PoolMean:
+		return b.PoolMaskedMean(t.norm(b, x), in.Weights)
+	case PoolMax:
+		return b.PoolMax(t.norm(b, x), in.Weights)
+	}
+	return b.PoolWeighted(t.norm(b, x), in.Weights)
+}
+
+// norm is the norm behind the last layer, where there is one.
+func (t *Text) norm(b *graph.Builder, x *graph.Node) *graph.Node {
+	if t.Norm == nil {
+		return x
+	}
+	return t.Norm.Forward(b, x)
 }
 
 // Fill writes captions, as ids of words, into the buffers of the inputs IDs
@@ -87,8 +135,8 @@ func (t *Text) Forward(b *graph.Builder, in TextInput, batch int) *graph.Node {
 // a run that can be resumed, rng is a function of the step.
 //
 // Weights holds, for a bag, 1/√n at the n words that are left; for a
-// transformer with mean pooling 1 there; with last pooling 1 at the last of
-// them. A transformer reads a caption without a word it knows as one empty
+// transformer that is not causal 1 there; for one that is 1 at the word that is
+// pooled. A transformer reads a caption without a word it knows as one empty
 // word; a bag as zero.
 //
 // Fill panics if the lengths do not fit.
@@ -142,13 +190,23 @@ func dropWords(row []int32, rng *rand.Rand, drop float64) {
 
 // weigh fills the weights, all zero, of a row of ids.
 func (t *Text) weigh(weights []float32, row []int32) {
-	n, last := 0, 0
+	n, last, largest, end := 0, 0, 0, -1
 	for i, id := range row {
 		if id >= 0 {
 			n, last = n+1, i
 		}
+		if id > row[largest] {
+			largest = i
+		}
+		if end < 0 && int(id) == t.config.EOS {
+			end = i
+		}
 	}
 	switch {
+	case t.config.Pool == PoolEOS:
+		weights[max(end, 0)] = 1
+	case t.config.Pool == PoolMaxID:
+		weights[largest] = 1
 	case t.config.Kind == Transformer && (n == 0 || t.config.Pool == PoolLast):
 		weights[last] = 1
 	case n > 0:
