@@ -9,9 +9,9 @@ import (
 type Backend interface {
 	// Name names the device in messages.
 	Name() string
-	// load allocates the arena of a plan and binds its kernels. The seed is read at
-	// each run.
-	load(p *plan, seed *uint64) (engine, error)
+	// load allocates the arena of a plan and binds its kernels. lent is the buffer of
+	// the gradients, where the plan has values in it. The seed is read at each run.
+	load(p *plan, lent []float32, seed *uint64) (engine, error)
 }
 
 // engine is a plan on a device.
@@ -43,11 +43,12 @@ type cpu struct{ pool *kernel.Pool }
 
 func (cpu) Name() string { return "cpu" }
 
-func (b cpu) load(p *plan, seed *uint64) (engine, error) {
+func (b cpu) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 	e := &cpuEngine{
 		plan:   p,
 		pool:   b.pool,
 		memory: kernel.NewMemory(p.words),
+		lent:   lent,
 		leaves: make([][]float32, len(p.leaves)),
 		sinks:  make([][]float32, len(p.sinks)),
 		users:  make([][]use, len(p.leaves)),
@@ -77,7 +78,8 @@ type cpuEngine struct {
 	pool   *kernel.Pool
 	memory *kernel.Memory // of the arena
 	arena  []float32
-	calls  []*call // of plan.steps
+	lent   []float32 // of the gradients, with other values before them
+	calls  []*call   // of plan.steps
 	leaves [][]float32
 	users  [][]use // of each leaf
 	sinks  [][]float32
@@ -116,7 +118,11 @@ func (e *cpuEngine) floats(slot int) []float32 {
 	if s.leaf >= 0 {
 		return e.leaves[s.leaf]
 	}
-	return e.arena[s.offset : s.offset+s.size : s.offset+s.size]
+	memory := e.arena
+	if s.lent {
+		memory = e.lent
+	}
+	return memory[s.offset : s.offset+s.size : s.offset+s.size]
 }
 
 func (e *cpuEngine) forward() {
@@ -178,5 +184,5 @@ func (e *cpuEngine) arenaBytes() int { return 4 * len(e.arena) }
 
 func (e *cpuEngine) close() {
 	e.memory.Free()
-	e.arena, e.calls, e.leaves, e.sinks = nil, nil, nil, nil
+	e.arena, e.lent, e.calls, e.leaves, e.sinks = nil, nil, nil, nil, nil
 }

@@ -20,8 +20,9 @@
 // not read again makes room, and an op overwrites an operand where it may. What
 // takes a pass over memory (norms, GELUs) is not kept for Backward but computed
 // again. With [Config.Checkpoint] only the values marked by [Builder.Checkpoint],
-// the inputs of blocks, are kept (arXiv:1604.06174). [Program.Close] gives the
-// arena back.
+// the inputs of blocks, are kept (arXiv:1604.06174). With [Config.Lent] activations
+// lie where gradients will be that are computed after their end. [Program.Close] gives
+// the arena back.
 //
 // # Micro-batches
 //

@@ -14,16 +14,19 @@ type plan struct {
 	steps   []step
 	forward int // steps[:forward] are the forward phase
 	words   int // size of the arena in float32
+	lent    int // size of the buffer of the gradients that values may lie in, 0 if none may
 	leaves  []leaf
 	outputs []int // slots that stay readable until the next Forward
 	sinks   []sink
 }
 
-// slot is one value: a leaf that is bound by the caller, or a window of the arena.
+// slot is one value: a leaf that is bound by the caller, or a window of the arena or of
+// the buffer of the gradients.
 type slot struct {
 	size   int
-	leaf   int // index in leaves, or -1
-	offset int // in the arena
+	leaf   int  // index in leaves, or -1
+	offset int  // in the arena, or
+	lent   bool // in the buffer of the gradients
 }
 
 // step is one op with the slots that it reads and writes.
@@ -48,6 +51,7 @@ type sink struct {
 	slot   int
 	step   int  // that computes it, or -1 if the gradient is a leaf
 	direct bool // only this sink reads the slot: the op may write there itself
+	offset int  // in the buffer of the gradients, where one is lent
 }
 
 // value is one output of an op, the unit of memory.
@@ -85,9 +89,10 @@ type planner struct {
 
 // newPlan orders what outputs and gradients need, leaves out gradients that nothing
 // wants, chooses what is computed twice and what is computed together, unless apart,
-// and lays it out. marks are nodes that were
-// marked by [Builder.Checkpoint].
-func newPlan(outputs, gradients, marks []*Node, apart bool) *plan {
+// and lays it out. marks are nodes that were marked by [Builder.Checkpoint]. Gradient i
+// lies at places[i] of a buffer of lent words, which other values may lie in before;
+// without places there is no such buffer.
+func newPlan(outputs, gradients, marks []*Node, apart bool, places []int, lent int) *plan {
 	p := &planner{at: map[value]int{}}
 	forward := ancestors(outputs)
 	p.addNodes(forward)
@@ -113,6 +118,9 @@ func newPlan(outputs, gradients, marks []*Node, apart bool) *plan {
 		p.fuse(gradients)
 	}
 	p.addSinks(gradients)
+	for i, at := range places {
+		p.sinks[i].offset, p.lent = at, lent
+	}
 	p.layOut()
 	return &p.plan
 }
@@ -223,37 +231,60 @@ func (p *planner) trace() {
 // layOut gives every slot of the arena its offset. A slot is free after the step
 // that reads it last; one to keep is never free. Where the op allows it, the
 // output takes the place of an input that ends there.
+//
+// What fits in the buffer of the gradients lies there: a slot that ends before the step
+// which computes the first of the gradients in its place. Values that Backward reads
+// begin at the front of the buffer, those of a few steps at its end.
 func (p *planner) layOut() {
 	var a arena
+	l := newLent(p.sinks, p.slots, len(p.steps), p.lent)
 	ends := func(slot, step int) bool {
 		return p.slots[slot].leaf < 0 && !p.keep[slot] && p.last[slot] == step
+	}
+	until := func(slot int) int {
+		if p.keep[slot] {
+			return len(p.steps)
+		}
+		return p.last[slot]
+	}
+	release := func(slot int) {
+		if s := p.slots[slot]; s.lent {
+			l.free.release(s.offset, s.size)
+		} else {
+			a.release(s.offset, s.size)
+		}
 	}
 	for i, s := range p.steps {
 		taken := -1
 		if k, ok := s.kind.(inPlacer); ok {
 			for _, j := range k.inPlace() {
 				in := s.in[j]
-				if ends(in, i) && p.slots[in].size == p.slots[s.out[0]].size && count(s.in, in) == 1 {
+				if !ends(in, i) || p.slots[in].size != p.slots[s.out[0]].size || count(s.in, in) != 1 {
+					continue
+				}
+				if at := p.slots[in]; !at.lent || l.fits(at.offset, at.size, until(s.out[0])) {
 					taken = in
 					break
 				}
 			}
 		}
 		for j, out := range s.out {
+			to := &p.slots[out]
+			kept := i < p.forward && until(out) >= p.forward
 			if j == 0 && taken >= 0 {
-				p.slots[out].offset = p.slots[taken].offset
-			} else {
-				p.slots[out].offset = a.alloc(p.slots[out].size)
+				to.offset, to.lent = p.slots[taken].offset, p.slots[taken].lent
+			} else if to.offset, to.lent = l.alloc(to.size, until(out), kept); !to.lent {
+				to.offset = a.alloc(to.size)
 			}
 		}
 		for j, in := range s.in {
 			if in != taken && ends(in, i) && !slices.Contains(s.in[:j], in) {
-				a.release(p.slots[in].offset, p.slots[in].size)
+				release(in)
 			}
 		}
 		for _, out := range s.out {
 			if ends(out, i) { // nothing reads it
-				a.release(p.slots[out].offset, p.slots[out].size)
+				release(out)
 			}
 		}
 	}

@@ -175,12 +175,40 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// checkPlan compares a Program with the naive executor, bit for bit.
-func checkPlan(t *testing.T, b *Builder, c Config) {
+// lend gives the gradients places in one buffer, with gaps between some of them, in the
+// order of Wrt or against it.
+func lend(c Config, backwards bool) Config {
+	c.LentAt = make([]int, len(c.Wrt))
+	end := 5
+	for j := range c.Wrt {
+		i := j
+		if backwards {
+			i = len(c.Wrt) - 1 - j
+		}
+		c.LentAt[i] = end
+		end += operandOf(c.Wrt[i]).size() + j%3
+	}
+	c.Lent = make([]float32, end+3)
+	return c
+}
+
+// checkPlan compares Programs with the naive executor, bit for bit: one with memory of its
+// own, and two that the buffer of the gradients is lent to. It returns how many values
+// lie there.
+func checkPlan(t *testing.T, b *Builder, c Config) (lent int) {
 	t.Helper()
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
+	checkProgram(t, b, c)
+	if len(c.Wrt) == 0 {
+		return 0
+	}
+	return checkProgram(t, b, lend(c, false)) + checkProgram(t, b, lend(c, true))
+}
+
+func checkProgram(t *testing.T, b *Builder, c Config) (lent int) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(3, 4))
 	floats, ids := map[string][]float32{}, map[string][]int32{}
 	p, err := Compile(b, c)
@@ -245,15 +273,29 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 	}
 	grads := make([][]float32, len(c.Wrt))
 	for i, n := range c.Wrt {
+		if c.Lent != nil {
+			grads[i] = c.Lent[c.LentAt[i]:][:operandOf(n).size()]
+			continue
+		}
 		grads[i] = uniform(r, operandOf(n).size())
 		if err := p.SetGrad(n, grads[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
+	gaps := slices.Repeat([]bool{true}, len(c.Lent))
+	for i, at := range c.LentAt {
+		for j := range grads[i] {
+			gaps[at+j] = false
+		}
+	}
 	for _, accumulate := range []bool{false, true, false} {
-		arena := p.engine.(*cpuEngine).arena
-		for i := range arena {
-			arena[i] = float32(math.NaN()) // nothing reads what was not written in this step
+		if c.Lent != nil && accumulate {
+			continue
+		}
+		for _, memory := range [][]float32{p.engine.(*cpuEngine).arena, c.Lent} {
+			for i := range memory {
+				memory[i] = float32(math.NaN()) // nothing reads what was not written in this step
+			}
 		}
 		p.SetAccumulate(accumulate)
 		if err := p.Forward(); err != nil {
@@ -284,6 +326,17 @@ func checkPlan(t *testing.T, b *Builder, c Config) {
 	for name, v := range floats {
 		sameBits(t, "input "+name+" afterwards", v, before[name])
 	}
+	for i, gap := range gaps {
+		if gap && !math.IsNaN(float64(c.Lent[i])) {
+			t.Errorf("element %d of the buffer lent is of no gradient and has been written", i)
+		}
+	}
+	for _, s := range p.plan.slots {
+		if s.lent {
+			lent++
+		}
+	}
+	return lent
 }
 
 // checkLayout fails unless values that live at one time have memory of their own,
@@ -306,7 +359,7 @@ func checkLayout(t *testing.T, p *plan) {
 	}
 	for a, x := range p.slots {
 		for b, y := range p.slots[:a] {
-			if x.leaf >= 0 || y.leaf >= 0 || def[a] < 0 || def[b] < 0 || x.offset >= y.offset+y.size || y.offset >= x.offset+x.size {
+			if x.leaf >= 0 || y.leaf >= 0 || def[a] < 0 || def[b] < 0 || x.lent != y.lent || x.offset >= y.offset+y.size || y.offset >= x.offset+x.size {
 				continue
 			}
 			first, second := a, b
@@ -327,8 +380,21 @@ func checkLayout(t *testing.T, p *plan) {
 		}
 	}
 	for i, s := range p.slots {
-		if s.leaf < 0 && (s.offset < 0 || s.offset%lineWords != 0 || s.offset+s.size > p.words) {
-			t.Errorf("slot %d %+v is out of the arena of %d", i, s, p.words)
+		end := p.words
+		if s.lent {
+			end = p.lent
+		}
+		if s.leaf < 0 && (s.offset < 0 || s.offset%lineWords != 0 || s.offset+s.size > end) {
+			t.Errorf("slot %d %+v is out of its memory of %d", i, s, end)
+		}
+		if !s.lent {
+			continue
+		}
+		for j, k := range p.sinks {
+			low, high := k.offset, k.offset+p.slots[k.slot].size
+			if s.offset < high && low < s.offset+s.size && k.step >= 0 && k.step <= last[i] {
+				t.Errorf("slot %d %+v lives to step %d in the place of gradient %d, computed by step %d", i, s, last[i], j, k.step)
+			}
 		}
 	}
 }
@@ -409,6 +475,7 @@ func TestInPlaceKinds(t *testing.T) {
 // Random graphs: the planned Program computes what the naive executor does.
 func TestRandomPlans(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
+	lent := 0
 	for i := range 400 {
 		data := make([]byte, 200)
 		for j := range data {
@@ -416,8 +483,11 @@ func TestRandomPlans(t *testing.T) {
 		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			b, c := randomGraph(&choices{data})
-			checkPlan(t, b, c)
+			lent += checkPlan(t, b, c)
 		})
+	}
+	if lent < 400 {
+		t.Errorf("%d values in the place of gradients: nothing is tested", lent)
 	}
 }
 

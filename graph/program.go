@@ -22,6 +22,14 @@ type Config struct {
 	// more Forward. The results have the same bits.
 	Checkpoint bool
 
+	// Lent, if not nil, is a buffer of the caller with room for the gradients, that of
+	// Wrt[i] from LentAt[i] on; [Program.SetGrad] need not be called. Until a gradient is
+	// computed, other values lie in its place, which makes the arena smaller: Forward
+	// destroys what is there, Backward cannot accumulate, and the Program has no
+	// [Program.Replica]. The results have the same bits.
+	Lent   []float32
+	LentAt []int
+
 	apart bool // each op is a step of its own, for tests
 }
 
@@ -47,6 +55,7 @@ type Program struct {
 	wrt        []*Node
 	sink       map[*Node]int // in plan.sinks
 	grads      [][]float32   // where the sinks write
+	lent       []float32     // Config.Lent
 	accumulate bool
 
 	seed  uint64
@@ -97,7 +106,7 @@ func Compile(b *Builder, c Config) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	plan := newPlan(results, gradients, marks, c.apart)
+	plan := newPlan(results, gradients, marks, c.apart, c.LentAt, len(c.Lent))
 	p := &Program{
 		graph:    b.g,
 		plan:     plan,
@@ -113,15 +122,20 @@ func Compile(b *Builder, c Config) (*Program, error) {
 		wrt:       slices.Clone(c.Wrt),
 		sink:      map[*Node]int{},
 		grads:     make([][]float32, len(c.Wrt)),
+		lent:      c.Lent,
 	}
 	p.index(b, c)
 	backend := c.Backend
 	if backend == nil {
 		backend = NewCPU(nil)
 	}
-	p.engine, err = backend.load(plan, &p.seed)
+	p.engine, err = backend.load(plan, c.Lent, &p.seed)
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %s: %w", backend.Name(), err)
+	}
+	for i, at := range c.LentAt {
+		p.grads[i] = c.Lent[at : at+operandOf(c.Wrt[i]).size()]
+		p.engine.bindSink(i, p.grads[i])
 	}
 	return p, nil
 }
@@ -153,6 +167,9 @@ func (c *Config) check(b *Builder) error {
 			return fmt.Errorf("gradient %d: %s is asked for twice", i, describeNode(n))
 		}
 	}
+	if err := c.checkLent(); err != nil {
+		return err
+	}
 	switch {
 	case c.Loss != nil && c.Embedding != nil:
 		return fmt.Errorf("both a loss and an embedding")
@@ -171,6 +188,30 @@ func (c *Config) check(b *Builder) error {
 		return fmt.Errorf("gradients of neither a loss nor an embedding")
 	case len(c.Outputs) == 0:
 		return fmt.Errorf("no outputs")
+	}
+	return nil
+}
+
+// checkLent looks for gradients that do not lie in the buffer, each for itself.
+func (c *Config) checkLent() error {
+	if c.Lent == nil && c.LentAt == nil {
+		return nil
+	}
+	if len(c.LentAt) != len(c.Wrt) {
+		return fmt.Errorf("%d places in the buffer lent for %d gradients", len(c.LentAt), len(c.Wrt))
+	}
+	order := make([]int, len(c.Wrt))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return c.LentAt[i] - c.LentAt[j] })
+	end := 0
+	for _, i := range order {
+		low, size := c.LentAt[i], operandOf(c.Wrt[i]).size()
+		if low < end || low > len(c.Lent)-size {
+			return fmt.Errorf("gradient %d of %d elements at %d of the buffer lent, which has %d and others up to %d", i, size, low, len(c.Lent), end)
+		}
+		end = low + size
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ func (p *Program) Replica(backend Backend) (*Program, error) {
 	if p.engine == nil {
 		return nil, errClosed
 	}
+	if p.lent != nil {
+		return nil, errors.New("graph: replica: the memory of the gradients is lent to one Program")
+	}
 	if backend == nil {
 		backend = NewCPU(nil)
 	}
@@ -25,7 +28,7 @@ func (p *Program) Replica(backend Backend) (*Program, error) {
 	q.grads = make([][]float32, len(p.grads))
 	q.seed, q.state, q.accumulate = 0, stateNew, false
 	var err error
-	if q.engine, err = backend.load(p.plan, &q.seed); err != nil {
+	if q.engine, err = backend.load(p.plan, nil, &q.seed); err != nil {
 		return nil, fmt.Errorf("graph: replica: %s: %w", backend.Name(), err)
 	}
 	return &q, nil

@@ -187,3 +187,67 @@ func TestReplicasErrors(t *testing.T) {
 		t.Error("a replica of a closed Program")
 	}
 }
+
+// TestLent: what a Program that the gradients' memory is lent to refuses, and that Replicas
+// of it make the gradients of one micro-batch.
+func TestLent(t *testing.T) {
+	tw := newTower(2, 2, 0.1)
+	c := Config{Embedding: tw.emb, Wrt: tw.b.Params(), Training: true}
+	v := newValues(tw.b, 1)
+	plain := mustCompile(t, tw.b, c)
+	v.bind(t, tw.b, plain)
+	out := make([]float32, operandOf(tw.emb).size())
+	upstream := uniform(rand.New(rand.NewPCG(4, 2)), len(out))
+	must(t, errors.Join(plain.Forward(), plain.Backward(upstream)))
+	want := v.clone()
+
+	lent := lend(c, false)
+	r, err := CompileReplicas(tw.b, lent, 1, nil, func(p *Program, _ int) error {
+		for n := range p.leaf {
+			must(t, p.SetFloats(n, v.data[n.Name()]))
+		}
+		if p.ArenaBytes() >= plain.ArenaBytes() {
+			t.Errorf("an arena of %d bytes, not smaller than %d", p.ArenaBytes(), plain.ArenaBytes())
+		}
+		return nil
+	})
+	must(t, err)
+	defer r.Close()
+	load := func(p *Program, _ int) error { return nil }
+	for range 2 {
+		must(t, errors.Join(r.ForwardEach(1, load, out), r.BackwardEach(1, load, upstream)))
+		for i, n := range c.Wrt {
+			g := lent.Lent[lent.LentAt[i]:][:operandOf(n).size()]
+			sameBits(t, n.Name(), g, want.grad[n.Name()])
+		}
+	}
+
+	refused := func(err error, want string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	two := make([]float32, 2*len(out))
+	must(t, r.ForwardEach(2, load, two))
+	refused(r.BackwardEach(2, load, append(upstream, upstream...)), "lent")
+	_, err = r.programs[0].Replica(nil)
+	refused(err, "lent")
+	refused(r.programs[0].SetGrad(c.Wrt[0], make([]float32, operandOf(c.Wrt[0]).size())), "lent")
+	_, err = CompileReplicas(tw.b, lent, 2, nil, func(*Program, int) error { return nil })
+	refused(err, "lent")
+	for _, tt := range []struct {
+		change func(c *Config)
+		want   string
+	}{
+		{func(c *Config) { c.LentAt = c.LentAt[1:] }, "places"},
+		{func(c *Config) { c.LentAt[0] = -1 }, "gradient 0"},
+		{func(c *Config) { c.LentAt[1] = c.LentAt[0] }, "of the buffer lent"},
+		{func(c *Config) { c.Lent = c.Lent[:len(c.Lent)-6] }, "of the buffer lent"},
+	} {
+		bad := lend(c, false)
+		tt.change(&bad)
+		_, err := Compile(tw.b, bad)
+		refused(err, tt.want)
+	}
+}

@@ -88,6 +88,9 @@ func (p *Program) SetGrad(n *Node, dst []float32) error {
 	if want := operandOf(n).size(); len(dst) != want {
 		return fmt.Errorf("graph: set grad: %s has %d elements %v, got %d", describeNode(n), want, operandOf(n), len(dst))
 	}
+	if p.lent != nil && &dst[0] != &p.grads[i][0] {
+		return fmt.Errorf("graph: set grad: %s has its place in the buffer that is lent to the Program", describeNode(n))
+	}
 	p.grads[i] = dst
 	p.engine.bindSink(i, dst)
 	return nil
@@ -137,6 +140,9 @@ func (p *Program) Backward(upstream []float32) error {
 	}
 	if p.state != stateForward {
 		return errors.New("graph: backward: no forward before it")
+	}
+	if p.lent != nil && p.accumulate {
+		return errors.New("graph: backward: gradients whose memory is lent to the Program cannot be added to")
 	}
 	for i, dst := range p.grads {
 		if dst == nil {

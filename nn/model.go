@@ -135,3 +135,18 @@ func (s *Params) Bind(p *graph.Program) error {
 	}
 	return nil
 }
+
+// Lend lends the flat buffer of gradients to a Program that computes all of those of wrt at
+// once, parameters that are not frozen: see [graph.Config].Lent. Each Program may be lent
+// the gradients of parameters that no other one has.
+func (s *Params) Lend(c *graph.Config, wrt []*graph.Node) error {
+	c.Wrt, c.Lent, c.LentAt = wrt, s.grad, make([]int, len(wrt))
+	for i, n := range wrt {
+		param := s.byName[n.Name()]
+		if param == nil || param.Grad == nil {
+			return fmt.Errorf("nn: lend: %s has no gradient in the set", n.Name())
+		}
+		c.LentAt[i], _ = s.Range(param)
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -745,5 +746,66 @@ func TestFreeze(t *testing.T) {
 	free.Config.Text.Length++
 	if free.Fingerprint(TextTower) == text || free.Fingerprint(VisionTower) != vision {
 		t.Error("a setting of the text tower is not in its fingerprint, or in the other's")
+	}
+}
+
+// TestLend: gradients in memory that was lent have the bits of others, and what has no gradient is refused.
+func TestLend(t *testing.T) {
+	c, err := Preset("scenes-small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(c, 5, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := make([]float32, 2*3*64*64)
+	for i := range images {
+		images[i] = float32(i%17)/8 - 1
+	}
+	upstream := make([]float32, 2*c.EmbedDim)
+	for i := range upstream {
+		upstream[i] = float32(i%5) - 2
+	}
+	var grads [2][]float32
+	var arena [2]int
+	for i := range grads {
+		b := graph.NewBuilder()
+		in, emb := m.Vision(b, 2)
+		config := graph.Config{Embedding: emb, Wrt: b.Params()}
+		if i == 1 {
+			if err := m.Params.Lend(&config, b.Params()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := graph.Compile(b, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(m.Bind(p), p.SetFloats(in, images), p.Forward(), p.Backward(upstream)); err != nil {
+			t.Fatal(err)
+		}
+		grads[i], arena[i] = slices.Clone(m.Params.Grad()), p.ArenaBytes()
+		p.Close()
+	}
+	if !slices.Equal(grads[0], grads[1]) {
+		t.Error("gradients in memory that is lent differ")
+	}
+	if arena[1] >= arena[0] {
+		t.Errorf("an arena of %d bytes, not smaller than %d", arena[1], arena[0])
+	}
+
+	frozen, err := Declare(c, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frozen.Freeze(VisionTower)
+	if err := frozen.Params.Init(rand.New(rand.NewPCG(1, 2))); err != nil {
+		t.Fatal(err)
+	}
+	b := graph.NewBuilder()
+	frozen.Vision(b, 2)
+	if err := frozen.Params.Lend(new(graph.Config), b.Params()); err == nil || !strings.Contains(err.Error(), "has no gradient") {
+		t.Errorf("a frozen tower: error %v", err)
 	}
 }

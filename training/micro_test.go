@@ -194,17 +194,23 @@ func TestBrokenInMicroBatches(t *testing.T) {
 	}
 }
 
-// TestMemoryOfAStep: the towers take the memory of a micro-batch.
+// TestMemoryOfAStep: the towers take the memory of a micro-batch, and less where it is the whole batch: then values lie
+// in the place of gradients.
 func TestMemoryOfAStep(t *testing.T) {
 	s, c := tiny()
 	d := tinyData(t, s)
 	c.Batch, c.MicroBatch = 8, 8
+	whole := start(t, c, options(t), d)
+	c.Batch = 16
 	small := start(t, c, options(t), d)
+	if a, b := whole.vision.replicas.ArenaBytes(), small.vision.replicas.ArenaBytes(); a >= b {
+		t.Errorf("%d bytes for a batch in one piece, %d for one in two", a, b)
+	}
 	c.Batch = 96
 	large := start(t, c, options(t), d)
 	for i, p := range []struct{ small, large *tower }{{small.vision, large.vision}, {small.text, large.text}} {
 		if a, b := p.small.replicas.ArenaBytes(), p.large.replicas.ArenaBytes(); a != b || a == 0 {
-			t.Errorf("tower %d: %d bytes for a batch of 8, %d for one of 96", i, a, b)
+			t.Errorf("tower %d: %d bytes for a batch of 16, %d for one of 96", i, a, b)
 		}
 	}
 }

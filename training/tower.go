@@ -62,6 +62,11 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 	config := graph.Config{Embedding: w.emb}
 	if !w.frozen {
 		config.Wrt, config.Training, config.Checkpoint = t.model.Wrt(b), true, t.options.Checkpoint
+		if w.shards == 1 && t.config.MicroBatch == t.config.Batch { // gradients are computed once, not added up
+			if err := t.model.Params.Lend(&config, config.Wrt); err != nil {
+				return nil, fmt.Errorf("training: %w", err)
+			}
+		}
 	}
 	var err error
 	w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),

@@ -222,7 +222,7 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 		return err
 	}
 	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return t.nonFinite(fmt.Errorf("the loss is %v", value))
+		return t.nonFinite(fmt.Errorf("the loss is %v", value), false)
 	}
 	if !t.vision.frozen {
 		if err := t.vision.backward(passes, loadImages, t.loss.GradImg); err != nil {
@@ -237,7 +237,7 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	rate := t.schedule.At(t.step)
 	norm, err := t.optimizer.Step(rate)
 	if err != nil {
-		return t.nonFinite(err)
+		return t.nonFinite(err, true)
 	}
 	if t.average != nil {
 		t.average.Update()
@@ -314,10 +314,14 @@ func (t *trainer) dropoutSeed(i, shard int) uint64 {
 	return rand.NewPCG(t.config.Seed+part*0x9e3779b97f4a7c15, streamDropout<<48|uint64(t.step)).Uint64()
 }
 
-// nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity.
-func (t *trainer) nonFinite(cause error) error {
+// nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity, gradients
+// among them if they are of this step.
+func (t *trainer) nonFinite(cause error, gradients bool) error {
 	const most = 12
 	names := t.model.Params.NonFinite()
+	if !gradients { // other values may lie in their place: see graph.Config.Lent
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "grad of ") })
+	}
 	names = append(names, t.vision.replicas.NonFinite()...)
 	if t.text != nil {
 		names = append(names, t.text.replicas.NonFinite()...)

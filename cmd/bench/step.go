@@ -115,6 +115,11 @@ func (j job) pool(p *kernel.Pool) (*kernel.Pool, error) {
 // compile makes the training programs of one tower, one for each shard. Bind binds the inputs of a shard; they stay.
 func (s *step) compile(b *graph.Builder, emb *graph.Node, j job, bind func(p *graph.Program, shard int) error) (*graph.Replicas, error) {
 	config := graph.Config{Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint}
+	if s.shards == 1 {
+		if err := s.model.Params.Lend(&config, config.Wrt); err != nil {
+			return nil, err
+		}
+	}
 	return graph.CompileReplicas(b, config, s.shards, s.towers, func(p *graph.Program, shard int) error {
 		return errors.Join(s.model.Bind(p), bind(p, shard))
 	})
