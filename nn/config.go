@@ -26,6 +26,8 @@ type Config struct {
 	// it is the first value.
 	LogitBias      float64 `json:"logit_bias"`
 	LearnLogitBias bool    `json:"learn_logit_bias"`
+	// LoRA are low-rank adapters; nil: none.
+	LoRA *LoRA `json:"lora,omitempty"`
 }
 
 // VisionConfig describes an image encoder: a stem that turns the picture into
@@ -228,6 +230,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("nn: config: temperature %v, want .01 to 100", c.Temperature)
 	case math.IsNaN(c.LogitBias) || math.Abs(c.LogitBias) > 1000:
 		return fmt.Errorf("nn: config: logit_bias %v, want -1000 to 1000", c.LogitBias)
+	}
+	if c.LoRA != nil {
+		return c.LoRA.Validate()
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ type tower struct {
 	images  *graph.Node
 	text    TextInput
 	emb     *graph.Node
+	merged  bool // the program was made without adapters, which were merged
 }
 
 // NewEncoder returns an encoder that runs batch pictures or captions at a time
@@ -41,7 +42,7 @@ func NewEncoder(m *Model, backend graph.Backend, batch int) (*Encoder, error) {
 // compile makes the program of one tower for inference.
 func (e *Encoder) compile(build func(b *graph.Builder, t *tower)) (*tower, error) {
 	b := graph.NewBuilder()
-	t := new(tower)
+	t := &tower{merged: e.model.Merged()}
 	build(b, t)
 	if err := b.Err(); err != nil {
 		return nil, fmt.Errorf("nn: encoder: %w", err)
@@ -75,6 +76,9 @@ func (e *Encoder) Images(dst, src []float32, n int) error {
 			return err
 		}
 		e.images = t
+	}
+	if err := e.current(e.images); err != nil {
+		return err
 	}
 	for at := 0; at < n; at += e.batch {
 		rows := min(e.batch, n-at)
@@ -121,12 +125,24 @@ func (e *Encoder) Texts(dst []float32, captions [][]int32) error {
 		}
 		e.texts = t
 	}
+	if err := e.current(e.texts); err != nil {
+		return err
+	}
 	for at := 0; at < len(captions); at += e.batch {
 		rows := min(e.batch, len(captions)-at)
 		e.model.FillText(e.ids, e.weights, captions[at:at+rows], nil, 0)
 		if err := e.texts.run(dst[at*dim : (at+rows)*dim]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// current returns an error if a tower was compiled without adapters that are not
+// merged any more.
+func (e *Encoder) current(t *tower) error {
+	if t.merged && !e.model.Merged() {
+		return fmt.Errorf("nn: encoder: it was compiled with merged adapters, which were restored since; make a new one")
 	}
 	return nil
 }

@@ -53,3 +53,26 @@ func ExamplePreset() {
 	// 12 768 12 197
 	// nn: preset "vit-h": unknown; there are ["scenes" "scenes-small" "scenes-transformer" "vit-ti/8" "vit-ti/16" "vit-s/16" "vit-b/32" "vit-b/16" "vit-l/16"]
 }
+
+// A frozen image encoder with low-rank adapters on the queries and values of its
+// layers. Merging adds them to the weights, for inference.
+func ExampleLoRA() {
+	config, err := nn.Preset("scenes-small")
+	if err != nil {
+		log.Fatal(err)
+	}
+	config.LoRA = &nn.LoRA{Rank: 4, Alpha: 8, Dropout: .05, Targets: []string{"attn.q", "attn.v"}}
+	model, err := nn.New(config, 100, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	first := model.Adapters()[0]
+	fmt.Println(first.A.Name, first.A.Shape, first.B.Shape, first.Scale)
+	fmt.Println("layer frozen:", first.Module.Weight.Frozen)
+	model.Merge(nil)
+	fmt.Println("merged:", model.Merged())
+	// Output:
+	// vision.blocks.0.attn.q.lora_A.weight [4 48] [48 4] 2
+	// layer frozen: true
+	// merged: true
+}

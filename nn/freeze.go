@@ -54,6 +54,11 @@ func (m *Model) Fingerprint(t Tower) [sha256.Size]byte {
 		panic("nn: fingerprint: " + err.Error()) // plain numbers and strings
 	}
 	fmt.Fprintf(h, "relsim %s tower 1\n%s\n%d\n", t, text, m.Config.EmbedDim)
+	for _, a := range m.adapters {
+		if t.Has(a.A.Name) {
+			fmt.Fprintf(h, "%s %v\n", a.Module.Name, a.Scale)
+		}
+	}
 	buffer := make([]byte, 0, 1<<16)
 	for _, p := range m.Params.All() {
 		if !t.Has(p.Name) {

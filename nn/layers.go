@@ -17,6 +17,7 @@ func (p *Param) node(b *graph.Builder, shape ...int) *graph.Node {
 // Linear is a dense layer, y = x Wᵀ + b.
 type Linear struct {
 	Weight, Bias *Param // (out, in), (out); Bias may be nil
+	Adapters     []*Adapter
 }
 
 // NewLinear declares name.weight, drawn by init, and name.bias, zero.
@@ -29,11 +30,11 @@ func NewLinear(s *Params, name string, in, out int, init Initializer) Linear {
 
 // Forward maps x (N, in) to (N, out).
 func (l *Linear) Forward(b *graph.Builder, x *graph.Node) *graph.Node {
-	w := l.Weight.node(b, l.Weight.Shape...)
-	if l.Bias == nil {
-		return b.Linear(x, w, nil)
+	var bias *graph.Node
+	if l.Bias != nil {
+		bias = l.Bias.node(b, l.Bias.Shape...)
 	}
-	return b.Linear(x, w, l.Bias.node(b, l.Bias.Shape...))
+	return l.adapt(b, b.Linear(x, l.Weight.node(b, l.Weight.Shape...), bias), x)
 }
 
 // newHead declares what makes embeddings of width embed from pooled rows: name.weight and, for

@@ -32,6 +32,8 @@ type Model struct {
 	// LogitScale is ln(1/τ), "logit_scale", and LogitBias the bias of the
 	// sigmoid loss, "logit_bias". They are nil where they are not learned.
 	LogitScale, LogitBias *Param
+
+	adapters []*Adapter
 }
 
 // New returns a model with fresh parameters drawn from rng, for a vocabulary of
@@ -70,6 +72,11 @@ func Declare(c Config, vocab int) (*Model, error) {
 	}
 	if c.LearnLogitBias {
 		m.LogitBias = s.Declare("logit_bias", Bias, Constant(c.LogitBias))
+	}
+	if c.LoRA != nil {
+		if err := m.adapt(c.LoRA); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
 }
