@@ -1,11 +1,9 @@
 package training
 
-import "relsim/tokenizer"
-
 // encoder turns captions into ids of words, each distinct one once, and captions and relations into numbers that are
 // equal where they are.
 type encoder struct {
-	words     *tokenizer.Words
+	words     vocabulary
 	captions  map[string]encoded
 	relations map[string]int
 }
@@ -16,7 +14,7 @@ type encoded struct {
 	number int
 }
 
-func newEncoder(words *tokenizer.Words) encoder {
+func newEncoder(words vocabulary) encoder {
 	return encoder{words, make(map[string]encoded), make(map[string]int)}
 }
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -37,7 +37,7 @@ func (t *trainer) makeModel() error {
 		e.Close() // the weights stay
 		donors = append(donors, donor{from.tower, from.path, e})
 	}
-	t.words = nil
+	t.words = vocabulary{}
 	for _, d := range donors {
 		if err := d.fits(t.config); err != nil {
 			return err
@@ -49,14 +49,16 @@ func (t *trainer) makeModel() error {
 			}
 		}
 	}
-	if t.words == nil {
-		t.words = tokenizer.TrainWords(captions, 1)
+	var err error
+	if t.words.Tokenizer == nil {
+		if t.words, err = newWords(tokenizer.TrainWords(captions, 1)); err != nil {
+			return err
+		}
 	}
-	if t.words.Size() == 0 {
+	if t.words.size() == 0 {
 		return fmt.Errorf("training: the captions of %s hold no words", t.data.Train.Name())
 	}
-	var err error
-	if t.model, err = nn.Declare(t.config.Model, t.words.Size()); err != nil {
+	if t.model, err = nn.Declare(t.config.Model, t.words.size()); err != nil {
 		return err
 	}
 	if t.config.Freeze != "" {
@@ -84,7 +86,7 @@ func (t *trainer) makeModel() error {
 func (t *trainer) checkWords(captions []string) error {
 	strange := 0
 	for _, caption := range captions {
-		if !slices.ContainsFunc(t.words.Encode(caption), func(id int32) bool { return id >= 0 }) {
+		if !t.words.knows(caption) {
 			strange++
 		}
 	}
@@ -218,13 +220,12 @@ func (t *trainer) openRows() (*rowCache, error) {
 		return nil, nil
 	}
 	tower := t.model.Fingerprint(nn.TextTower)
-	words, err := json.Marshal(t.words)
-	if err != nil {
-		return nil, fmt.Errorf("training: %w", err)
-	}
 	h := sha256.New()
 	h.Write(tower[:])
-	h.Write(words)
+	for _, name := range slices.Sorted(maps.Keys(t.words.files)) {
+		fmt.Fprintf(h, "%s %d\n", name, len(t.words.files[name]))
+		h.Write(t.words.files[name])
+	}
 	fmt.Fprintf(h, "\n%v", kernel.Active())
 	cache, err := openRows(t.options.RowCache, rowKey(h.Sum(nil)), t.config.Model.EmbedDim)
 	if err != nil {

@@ -1,7 +1,6 @@
 package training
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"relsim/graph"
 	"relsim/kernel"
 	"relsim/nn"
-	"relsim/tokenizer"
 )
 
 // Bounds of the pictures or captions that an [Embedder] runs at a time: their number, and the input values of so many
@@ -26,7 +24,7 @@ const (
 // It is for one goroutine.
 type Embedder struct {
 	config  Config
-	words   *tokenizer.Words
+	words   vocabulary
 	model   *nn.Model
 	encoder *nn.Encoder
 	batch   int
@@ -65,11 +63,11 @@ func OpenIn(path string, threads int, precision kernel.Precision) (*Embedder, er
 	if err != nil {
 		return fail(err)
 	}
-	words, err := tokenizer.ReadWords(bytes.NewReader(snapshot.Files[wordsFile]))
+	words, err := readVocabulary(snapshot.Files)
 	if err != nil {
-		return fail(fmt.Errorf("%s: %w", wordsFile, err))
+		return fail(err)
 	}
-	model, err := nn.Declare(c.Model, words.Size())
+	model, err := nn.Declare(c.Model, words.size())
 	if err != nil {
 		return fail(err)
 	}
@@ -120,7 +118,7 @@ func checkSize(params *nn.Params, tensors []checkpoints.Tensor) error {
 	return nil
 }
 
-func newEmbedder(c Config, model *nn.Model, words *tokenizer.Words, backend graph.Backend, workers int) (*Embedder, error) {
+func newEmbedder(c Config, model *nn.Model, words vocabulary, backend graph.Backend, workers int) (*Embedder, error) {
 	batch := max(1, min(embedBatch, embedValues/c.transform().Len()))
 	encoder, err := nn.NewEncoder(model, backend, batch)
 	if err != nil {

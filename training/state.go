@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -11,11 +12,8 @@ import (
 	"relsim/dataloader"
 )
 
-// Files of a checkpoint beside the weights.
-const (
-	wordsFile  = "vocabulary.json"
-	sourceFile = "data.json"
-)
+// sourceFile is the file of a checkpoint that says what it was trained on.
+const sourceFile = "data.json"
 
 // state is state.json: where a run stands.
 type state struct {
@@ -50,7 +48,7 @@ func (t *trainer) save() error {
 	snapshot := checkpoints.Snapshot{
 		Model:     t.model.Params.State(),
 		Optimizer: optimizer,
-		Files:     make(map[string][]byte),
+		Files:     maps.Clone(t.words.files),
 	}
 	for _, file := range []struct {
 		value any
@@ -58,7 +56,6 @@ func (t *trainer) save() error {
 	}{
 		{now, func(b []byte) { snapshot.State = b }},
 		{t.config, func(b []byte) { snapshot.Config = b }},
-		{t.words, func(b []byte) { snapshot.Files[wordsFile] = b }},
 		{t.data.Source, func(b []byte) { snapshot.Files[sourceFile] = b }},
 	} {
 		text, err := json.MarshalIndent(file.value, "", "  ")

@@ -17,7 +17,6 @@ import (
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/optim"
-	"relsim/tokenizer"
 )
 
 // SkippedFile is the name of the list of unreadable pictures in a run folder.
@@ -39,7 +38,7 @@ type trainer struct {
 	watch   Observer
 
 	pool       *kernel.Pool
-	words      *tokenizer.Words
+	words      vocabulary
 	model      *nn.Model
 	vision     *tower
 	text       *tower // nil: frozen
@@ -192,7 +191,7 @@ func (t *trainer) begin() {
 	if t.watch.Start != nil {
 		t.watch.Start(StartInfo{
 			Steps: t.config.Steps, Done: t.step, Resumed: t.resumed,
-			Parameters: len(t.model.Params.Data()), Words: t.words.Size(), Pictures: t.data.Train.Len(),
+			Parameters: len(t.model.Params.Data()), Words: t.words.size(), Pictures: t.data.Train.Len(),
 		})
 	}
 }
