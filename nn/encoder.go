@@ -1,7 +1,10 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"relsim/graph"
 )
@@ -14,10 +17,8 @@ type Encoder struct {
 	backend graph.Backend
 	batch   int
 	images  *tower
-	texts   *tower
-	padded  []float32 // the last pictures, where they fill no batch
-	ids     []int32
-	weights []float32
+	texts   map[int]*tower // by the length of the captions
+	padded  []float32      // the last pictures, where they fill no batch
 }
 
 // tower is one compiled encoder.
@@ -25,6 +26,8 @@ type tower struct {
 	program *graph.Program
 	images  *graph.Node
 	text    TextInput
+	ids     []int32 // of text
+	weights []float32
 	emb     *graph.Node
 	merged  bool // the program was made without adapters, which were merged
 }
@@ -100,39 +103,63 @@ func (e *Encoder) Images(dst, src []float32, n int) error {
 	return nil
 }
 
+// shortest is the least length that captions are padded to.
+const shortest = 16
+
+// lengthFor returns what a caption of n words is padded to: the least power of
+// two from 16 on that has room for it, or the tower's own length, beyond which
+// words are cut off. It depends on nothing but the caption, and so do the bits of
+// its embedding.
+func (e *Encoder) lengthFor(n int) int {
+	c := e.model.Config.Text
+	if c.Kind == Bag { // padding costs nothing there
+		return c.Length
+	}
+	length := shortest
+	for length < n && length < c.Length {
+		length *= 2
+	}
+	return min(length, c.Length)
+}
+
 // Texts writes the embeddings of captions, as ids of words, to dst (n, E). No
-// word is dropped.
+// word is dropped. Captions of about one length run together, so that short ones
+// do not pay for the longest that the tower can read.
 func (e *Encoder) Texts(dst []float32, captions [][]int32) error {
-	dim, length := e.model.Config.EmbedDim, e.model.Config.Text.Length
+	dim := e.model.Config.EmbedDim
 	if len(dst) != len(captions)*dim {
 		panic(fmt.Sprintf("nn: encoder: %d captions, %d values for embeddings of %d", len(captions), len(dst), dim))
 	}
-	if e.texts == nil {
-		if !e.model.Config.Has(TextTower) {
-			return fmt.Errorf("nn: encoder: the model has no text encoder")
-		}
-		t, err := e.compile(func(b *graph.Builder, t *tower) { t.text, t.emb = e.model.Text(b, e.batch) })
+	if !e.model.Config.Has(TextTower) {
+		return fmt.Errorf("nn: encoder: the model has no text encoder")
+	}
+	byLength := make(map[int][]int) // the captions of each length
+	for i, caption := range captions {
+		length := e.lengthFor(len(caption))
+		byLength[length] = append(byLength[length], i)
+	}
+	rows := make([]float32, e.batch*dim)
+	part := make([][]int32, 0, e.batch)
+	for _, length := range slices.Sorted(maps.Keys(byLength)) {
+		t, err := e.textsOf(length)
 		if err != nil {
 			return err
 		}
-		e.ids = make([]int32, e.batch*length)
-		e.weights = make([]float32, e.batch*length)
-		if err := t.program.SetIDs(t.text.IDs, e.ids); err != nil {
-			return fmt.Errorf("nn: encoder: %w", err)
-		}
-		if err := t.program.SetFloats(t.text.Weights, e.weights); err != nil {
-			return fmt.Errorf("nn: encoder: %w", err)
-		}
-		e.texts = t
-	}
-	if err := e.current(e.texts); err != nil {
-		return err
-	}
-	for at := 0; at < len(captions); at += e.batch {
-		rows := min(e.batch, len(captions)-at)
-		e.model.FillText(e.ids, e.weights, captions[at:at+rows], nil, 0)
-		if err := e.texts.run(dst[at*dim : (at+rows)*dim]); err != nil {
+		if err := e.current(t); err != nil {
 			return err
+		}
+		for chunk := range slices.Chunk(byLength[length], e.batch) {
+			part = part[:0]
+			for _, i := range chunk {
+				part = append(part, captions[i])
+			}
+			e.model.Words.fill(t.ids, t.weights, part, length, nil, 0)
+			if err := t.run(rows[:len(chunk)*dim]); err != nil {
+				return err
+			}
+			for k, i := range chunk {
+				copy(dst[i*dim:(i+1)*dim], rows[k*dim:(k+1)*dim])
+			}
 		}
 	}
 	return nil
@@ -147,6 +174,27 @@ func (e *Encoder) current(t *tower) error {
 	return nil
 }
 
+// textsOf returns the program for captions of a length.
+func (e *Encoder) textsOf(length int) (*tower, error) {
+	if t := e.texts[length]; t != nil {
+		return t, nil
+	}
+	t, err := e.compile(func(b *graph.Builder, t *tower) { t.text, t.emb = e.model.text(b, e.batch, length) })
+	if err != nil {
+		return nil, err
+	}
+	t.ids = make([]int32, e.batch*length)
+	t.weights = make([]float32, e.batch*length)
+	if err := errors.Join(t.program.SetIDs(t.text.IDs, t.ids), t.program.SetFloats(t.text.Weights, t.weights)); err != nil {
+		return nil, fmt.Errorf("nn: encoder: %w", errors.Join(err, t.program.Close()))
+	}
+	if e.texts == nil {
+		e.texts = make(map[int]*tower)
+	}
+	e.texts[length] = t
+	return t, nil
+}
+
 // run runs the program and copies the first rows of its output to dst.
 func (t *tower) run(dst []float32) error {
 	if err := t.program.Forward(); err != nil {
@@ -158,15 +206,13 @@ func (t *tower) run(dst []float32) error {
 
 // Close frees the programs.
 func (e *Encoder) Close() error {
-	var first error
-	for _, t := range []*tower{e.images, e.texts} {
-		if t == nil {
-			continue
-		}
-		if err := t.program.Close(); err != nil && first == nil {
-			first = err
-		}
+	var errs []error
+	for _, length := range slices.Sorted(maps.Keys(e.texts)) {
+		errs = append(errs, e.texts[length].program.Close())
+	}
+	if e.images != nil {
+		errs = append(errs, e.images.program.Close())
 	}
 	e.images, e.texts = nil, nil
-	return first
+	return errors.Join(errs...)
 }

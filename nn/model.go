@@ -93,8 +93,12 @@ func (m *Model) Vision(b *graph.Builder, batch int) (images, emb *graph.Node) {
 // Text adds the text encoder to b: emb (B, E) has rows of length one. It panics
 // if the model has none.
 func (m *Model) Text(b *graph.Builder, batch int) (in TextInput, emb *graph.Node) {
+	return m.text(b, batch, m.Config.Text.Length)
+}
+
+// text is [Model.Text] for captions of length words at most.
+func (m *Model) text(b *graph.Builder, batch, length int) (in TextInput, emb *graph.Node) {
 	m.need(TextTower)
-	length := m.Config.Text.Length
 	in = TextInput{
 		IDs:     b.InputIDs(IDsInput, batch*length),
 		Weights: b.Input(WeightsInput, batch, length),
@@ -120,14 +124,19 @@ func (m *Model) FillText(ids []int32, weights []float32, captions [][]int32, rng
 // The program reads the values at each Forward, so that they may change between.
 func (m *Model) Bind(p *graph.Program) error { return m.Params.Bind(p) }
 
-// Bind is [Model.Bind] for any set of parameters.
+// Bind is [Model.Bind] for any set of parameters. Of a position table, a program
+// may read the first rows only.
 func (s *Params) Bind(p *graph.Program) error {
 	for _, n := range p.Params() {
 		param := s.byName[n.Name()]
 		if param == nil || param.Data == nil {
 			return fmt.Errorf("nn: bind: parameter %s is not in the set", n.Name())
 		}
-		if err := p.SetFloats(n, param.Data); err != nil {
+		data := param.Data
+		if size := n.Shape().TotalSize(); param.Kind == Position && size < len(data) {
+			data = data[:size]
+		}
+		if err := p.SetFloats(n, data); err != nil {
 			return fmt.Errorf("nn: bind: parameter %s: %w", n.Name(), err)
 		}
 	}

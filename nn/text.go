@@ -141,7 +141,11 @@ func (t *Text) norm(b *graph.Builder, x *graph.Node) *graph.Node {
 //
 // Fill panics if the lengths do not fit.
 func (t *Text) Fill(ids []int32, weights []float32, captions [][]int32, rng *rand.Rand, drop float64) {
-	length := t.config.Length
+	t.fill(ids, weights, captions, t.config.Length, rng, drop)
+}
+
+// fill is [Text.Fill] for a graph of captions of length words at most.
+func (t *Text) fill(ids []int32, weights []float32, captions [][]int32, length int, rng *rand.Rand, drop float64) {
 	if len(ids) != len(weights) || len(ids)%length != 0 || len(captions)*length > len(ids) {
 		panic(fmt.Sprintf("nn: text: %d ids and %d weights for %d captions of length %d", len(ids), len(weights), len(captions), length))
 	}
