@@ -23,6 +23,7 @@ var layers = []string{
 	"baseline",
 	"optim",
 	"loss",
+	"pretrained",
 	"nn",
 	"graph",
 	"checkpoints",

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // maxHeader bounds the JSON header, as in the reference implementation.
@@ -427,14 +428,42 @@ func (f *File) lookup(name string) (Info, error) {
 	return info, nil
 }
 
-// readFloat32 reads a tensor of len(dst) values, a piece at a time.
+// ReadFloat32 fills dst with the values of a tensor of any type from value first
+// on, row-major, as float32, rounded to nearest. Of type F32 they are read straight
+// into dst, of others a piece at a time. Several goroutines may read parts of one tensor.
+func (f *File) ReadFloat32(name string, dst []float32, first int) error {
+	info, err := f.lookup(name)
+	if err != nil {
+		return err
+	}
+	if n := info.bytes / int64(info.DType.Size()); first < 0 || int64(first) > n || int64(len(dst)) > n-int64(first) {
+		return fmt.Errorf("checkpoints: %s: tensor %q: %d values from %d on of %d", f.name, name, len(dst), first, n)
+	}
+	info.start += int64(first) * int64(info.DType.Size())
+	return f.readFloat32(name, info, dst)
+}
+
+// littleEndian says that float32 lies in memory as it does in a file.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// readFloat32 reads the first len(dst) values of a tensor.
 func (f *File) readFloat32(name string, info Info, dst []float32) error {
+	if len(dst) == 0 {
+		return nil
+	}
+	fail := func(err error) error { return fmt.Errorf("checkpoints: %s: tensor %q: %w", f.name, name, err) }
+	if info.DType == F32 && littleEndian {
+		if err := readAt(f.r, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), 4*len(dst)), info.start); err != nil {
+			return fail(err)
+		}
+		return nil
+	}
 	size := info.DType.Size()
-	buf := make([]byte, min(1<<20, info.bytes))
+	buf := make([]byte, min(1<<18, len(dst)*size))
 	for at := info.start; len(dst) > 0; {
 		n := min(len(dst), len(buf)/size)
 		if err := readAt(f.r, buf[:n*size], at); err != nil {
-			return fmt.Errorf("checkpoints: %s: tensor %q: %w", f.name, name, err)
+			return fail(err)
 		}
 		toFloat32(dst[:n], buf, info.DType)
 		dst = dst[n:]
