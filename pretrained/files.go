@@ -19,10 +19,9 @@ const (
 
 // files are the headers of the files with the weights.
 type files struct {
-	paths  []string // links followed
-	shown  []string // in messages
-	index  map[string]stored
-	prefix string // of most names in the files, cut off in index
+	paths []string // links followed
+	shown []string // in messages
+	index map[string]stored
 }
 
 // stored is a tensor of the files.
