@@ -605,6 +605,7 @@ func opCases() []opCase {
 			return []float64{sum / 5}
 		},
 	})
+	cases = append(cases, convnetOps()...)
 	return append(cases, contrastOps()...)
 }
 

@@ -442,6 +442,7 @@ func TestInPlaceKinds(t *testing.T) {
 		gelu{d, kernel.GELUQuick}, geluGrad{d, kernel.GELUQuick}, addPosition{rows / 10, 10, cols}, meanWeights{rows, cols},
 		add{d}, scale{d, 3}, scaleExp{d}, addScalar{d}, times{d}, columnScale{rows, cols}, columnScaleGrad{rows, cols},
 		addColumns{rows, cols, 0, cols}, dropout{d, 0.5, 1}, crossEntropyGrad{rows, cols}, sigmoidLossGrad{rows, cols},
+		relu{d}, reluGrad{d}, unitRows{rows, cols, 1e-10}, unitRowsGrad{rows, cols, 1e-10}, squaredDistanceGrad{2, rows / 2, cols},
 		linearAdd{linear{rows, 50, cols, true}}, linearDropoutAdd{linear{rows, 50, cols, false}, 0.5, 1},
 	} {
 		t.Run(opName(k), func(t *testing.T) {

@@ -536,6 +536,11 @@ func TestHashNamesAttributes(t *testing.T) {
 		attention{shape: kernel.AttentionShape{Batch: 1, Tokens: 2, Heads: 3, HeadDim: 4}, masked: true},
 		attention{shape: kernel.AttentionShape{Batch: 1, Tokens: 2, Heads: 4, HeadDim: 3}},
 		part{10, 0, 0, dimsOf(5)}, part{10, 1, 5, dimsOf(5)}, part{10, 1, 5, dimsOf(1, 5)},
+		unitRows{2, 3, 1e-10}, unitRows{2, 3, 1e-9}, relu{dimsOf(2, 3)}, relu{dimsOf(3, 2)},
+		maxPool2D{kernel.PoolShape{Batch: 1, InH: 4, InW: 4, C: 2, K: 3, Stride: 2}},
+		maxPool2D{kernel.PoolShape{Batch: 1, InH: 4, InW: 4, C: 2, K: 3, Stride: 2, Ceil: true}},
+		maxPool2D{kernel.PoolShape{Batch: 1, InH: 4, InW: 4, C: 2, K: 2, Stride: 3}},
+		joinColumns{3, 1, 2}, joinColumns{3, 2, 1}, squaredDistance{1, 2, 3}, squaredDistance{2, 1, 3},
 		scale{dimsOf(2, 3), 1}, scale{dimsOf(2, 3), -1}, scale{dimsOf(2, 3), math.SmallestNonzeroFloat32},
 	} {
 		h := (&op{k}).Hashcode()
