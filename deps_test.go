@@ -21,6 +21,7 @@ var layers = []string{
 	"training",
 	"retrieval",
 	"baseline",
+	"lpips",
 	"optim",
 	"loss",
 	"pretrained",
