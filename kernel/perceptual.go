@@ -182,11 +182,9 @@ func squaredDistanceGradItem(s *sweep, i int) {
 	for r := lo; r < hi; r++ {
 		g := float32(float64(s.e[r/s.tokens]) / float64(s.tokens))
 		dx, x, y := s.y[r*s.cols : (r+1)*s.cols][:len(w)], s.a[r*s.cols : (r+1)*s.cols][:len(w)], s.b[r*s.cols : (r+1)*s.cols][:len(w)]
-		if part != nil {
-			for c := range part {
-				d := x[c] - y[c]
-				part[c] += g * d * d
-			}
+		for c := range part { // none without dw
+			d := x[c] - y[c]
+			part[c] += g * d * d
 		}
 		for c, v := range w {
 			dx[c] = 2 * g * v * (x[c] - y[c])
