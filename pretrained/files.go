@@ -117,6 +117,18 @@ func (fs *files) has(name string) bool {
 	return ok
 }
 
+// shape returns the shape of a tensor, which must have so many dimensions.
+func (fs *files) shape(name string, dims int) ([]int, error) {
+	s, ok := fs.index[name]
+	if !ok {
+		return nil, fmt.Errorf("tensor %s is missing", name)
+	}
+	if len(s.info.Shape) != dims {
+		return nil, fmt.Errorf("tensor %s: %v, want %d dimensions", name, s.info.Shape, dims)
+	}
+	return s.info.Shape, nil
+}
+
 // scalar reads a tensor of one value.
 func (fs *files) scalar(name string) (float64, error) {
 	s, ok := fs.index[name]

@@ -42,9 +42,11 @@ type Model struct {
 	// Transform makes pictures the input of the image tower.
 	Transform dataloader.Transform
 
-	published nn.Config // as in config.json
-	names     []Name
-	files     *files
+	published    nn.Config // as in config.json
+	positionRows int       // of the table of a text tower
+	sentence     *sentence // nil without the layout of sentence-transformers
+	names        []Name
+	files        *files
 }
 
 // family reads one kind of model.
@@ -61,12 +63,15 @@ type family struct {
 }
 
 var families = map[string]family{
-	CLIP: {name: CLIP, parse: parseCLIP, names: clipNames},
+	CLIP:   {name: CLIP, parse: parseCLIP, names: clipNames},
+	DINOv2: {name: DINOv2, parse: parseDINOv2, names: dinov2Names, prefix: "dinov2."},
+	BERT:   {name: BERT, parse: parseBERT, names: bertNames, prefix: "bert.", rename: renameBERT},
+	ViT:    {name: ViT, parse: parseViT, names: vitNames},
 }
 
 // modelTypes maps model_type of config.json to a family.
 var modelTypes = map[string]string{
-	"clip": CLIP, "clip_vision_model": CLIP, "clip_text_model": CLIP,
+	"clip": CLIP, "clip_vision_model": CLIP, "clip_text_model": CLIP, "dinov2": DINOv2, "bert": BERT,
 }
 
 // Open reads a folder with a published model: its configuration and the headers
@@ -85,6 +90,10 @@ func open(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	m := &Model{Dir: dir}
+	if m.sentence, f, err = openSentence(f); err != nil {
+		return nil, err
+	}
 	config, err := f.read("config.json", maxConfig)
 	if err != nil {
 		return nil, err
@@ -93,7 +102,10 @@ func open(dir string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	m := &Model{Dir: dir, Family: kind.name}
+	if m.sentence != nil && kind.name != BERT {
+		return nil, fmt.Errorf("config.json: a sentence encoder of family %s: want %s", kind.name, BERT)
+	}
+	m.Family = kind.name
 	if m.files, err = openFiles(f, kind); err != nil {
 		return nil, err
 	}
@@ -115,10 +127,14 @@ func open(dir string) (*Model, error) {
 // familyOf finds the family that a configuration is of.
 func familyOf(config []byte) (family, error) {
 	var c struct {
-		ModelType string `json:"model_type"`
+		ModelType    string `json:"model_type"`
+		Architecture string `json:"architecture"` // of timm, which has no model_type
 	}
 	if err := decode(config, &c); err != nil {
 		return family{}, err
+	}
+	if c.ModelType == "" && c.Architecture != "" {
+		return families[ViT], nil
 	}
 	name, ok := modelTypes[c.ModelType]
 	if !ok {
