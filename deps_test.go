@@ -22,6 +22,7 @@ var layers = []string{
 	"retrieval",
 	"baseline",
 	"lpips",
+	"embeddings",
 	"optim",
 	"loss",
 	"pretrained",
