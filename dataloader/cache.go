@@ -56,11 +56,16 @@ type CacheStats struct {
 // DefaultCacheBytes bounds a cache if nothing else is said.
 const DefaultCacheBytes = 20 << 30
 
-// cacheVersion changes when the pixels of the same file and settings do.
-const cacheVersion = "relsim square 1"
+// The versions change when the pixels of the same file and settings do: of the largest
+// square, and of other geometries.
+const (
+	cacheVersion         = "relsim square 1"
+	cacheVersionGeometry = "relsim geometry 1"
+)
 
-// An entry is the magic, the side and the checksum, four bytes each, and side×side×3
-// bytes of pixels. The checksum is that of name and pixels.
+// An entry is the magic, the size and the checksum, four bytes each, and the pixels.
+// The size is the side of a square; else the width, and the height in the upper half.
+// The checksum is that of name and pixels.
 const (
 	cacheMagic  = "RSQ1"
 	cacheHeader = 12
@@ -180,7 +185,12 @@ type cacheKey [sha256.Size]byte
 
 func keyOf(data []byte, t Transform) (k cacheKey) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%d %q %t\n%d\n", cacheVersion, t.Size, t.Pictures.JPEG, t.Pictures.Draft, len(data))
+	if t.Geometry.Resize == CropSquare {
+		fmt.Fprintf(h, "%s\n%d %q %t\n%d\n", cacheVersion, t.Size, t.Pictures.JPEG, t.Pictures.Draft, len(data))
+	} else {
+		width, height := t.bounds()
+		fmt.Fprintf(h, "%s\n%d×%d %+v %q %t\n%d\n", cacheVersionGeometry, width, height, t.Geometry, t.Pictures.JPEG, t.Pictures.Draft, len(data))
+	}
 	h.Write(data)
 	h.Sum(k[:0])
 	return k
@@ -191,17 +201,24 @@ func (c *Cache) path(k cacheKey) string {
 	return filepath.Join(c.dir, name[:2], name[2:]+cacheEnding)
 }
 
+func cacheSize(width, height int) uint32 {
+	if width == height {
+		return uint32(width)
+	}
+	return uint32(height)<<16 | uint32(width)
+}
+
 func checksum(k cacheKey, pix []byte) uint32 {
 	return crc32.Update(crc32.Checksum(k[:], castagnoli), castagnoli, pix)
 }
 
-// get returns the square of the name, or nil. Its pixels lie in w.
-func (c *Cache) get(k cacheKey, size int, w *workspace) *Image {
+// get returns the picture of the name, or nil. Its pixels lie in w.
+func (c *Cache) get(k cacheKey, width, height int, w *workspace) *Image {
 	if c.off {
 		return nil
 	}
 	path := c.path(k)
-	n := cacheHeader + 3*size*size
+	n := cacheHeader + 3*width*height
 	if cap(w.entry) < n {
 		w.entry = make([]byte, n)
 	}
@@ -210,10 +227,10 @@ func (c *Cache) get(k cacheKey, size int, w *workspace) *Image {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case err == nil && string(b[:4]) == cacheMagic && binary.LittleEndian.Uint32(b[4:]) == uint32(size) &&
+	case err == nil && string(b[:4]) == cacheMagic && binary.LittleEndian.Uint32(b[4:]) == cacheSize(width, height) &&
 		binary.LittleEndian.Uint32(b[8:]) == checksum(k, b[cacheHeader:]):
 		c.stats.Hits++
-		return &Image{Width: size, Height: size, Pix: b[cacheHeader:]}
+		return &Image{Width: width, Height: height, Pix: b[cacheHeader:]}
 	case err == nil || errors.Is(err, errEntrySize):
 		c.stats.Damaged++
 		c.used -= int64(n)
@@ -254,7 +271,7 @@ func (c *Cache) put(k cacheKey, im *Image) {
 	}
 	b := make([]byte, cacheHeader, n)
 	copy(b, cacheMagic)
-	binary.LittleEndian.PutUint32(b[4:], uint32(im.Width))
+	binary.LittleEndian.PutUint32(b[4:], cacheSize(im.Width, im.Height))
 	binary.LittleEndian.PutUint32(b[8:], checksum(k, im.Pix))
 	err := writeEntry(c.path(k), append(b, im.Pix...))
 	c.mu.Lock()
@@ -364,7 +381,9 @@ func (d *jsonl) square(ctx context.Context, i int, t Transform, w *workspace) (*
 		return nil, err
 	}
 	k := keyOf(data, t)
-	if im := d.cache.get(k, t.Size, w); im != nil {
+	width, height := t.bounds()
+	if im := d.cache.get(k, width, height, w); im != nil {
+		im.made = t.shape()
 		return im, nil
 	}
 	im, err := decodeSquare(data, DefaultLimits, t, w)

@@ -318,7 +318,7 @@ func TestCacheLooks(t *testing.T) {
 	const side = 300
 	const limit = 64 << 20
 	a, b := OpenCache(dir, limit, nil), OpenCache(dir, limit, nil)
-	im := &Image{side, side, make([]byte, 3*side*side)}
+	im := &Image{Width: side, Height: side, Pix: make([]byte, 3*side*side)}
 	for i := range 1000 {
 		c := a
 		if i%2 == 1 {

@@ -55,6 +55,8 @@ type Item struct {
 type Image struct {
 	Width, Height int
 	Pix           []byte
+
+	made shape // by the Transform that has made it; zero: a picture as it came
 }
 
 // Dataset is a numbered set of pictures with captions. Its methods may be called

@@ -212,7 +212,7 @@ func TestPNGForms(t *testing.T) {
 }
 
 func TestOnePixel(t *testing.T) {
-	im := mustDecode(t, encodePNG(t, asImage{&Image{1, 1, []byte{9, 8, 7}}}))
+	im := mustDecode(t, encodePNG(t, asImage{&Image{Width: 1, Height: 1, Pix: []byte{9, 8, 7}}}))
 	if im.Width != 1 || im.Height != 1 || !bytes.Equal(im.Pix, []byte{9, 8, 7}) {
 		t.Errorf("%+v", im)
 	}

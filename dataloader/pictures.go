@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"sync"
 	"sync/atomic"
 
@@ -21,20 +22,20 @@ const (
 	JPEGReference = "reference" // image/jpeg, then imaging
 )
 
-// Pictures says how a file becomes a square of pixels. The last bits of a pixel
-// depend on it, so that a training run records it.
+// Pictures says how a file becomes pixels. The last bits of a pixel depend on it, so
+// that a training run records it.
 //
 // The zero value decodes JPEG in Go, to planes, and resamples these
 // ([kernel.ResizeYCbCr]); it resamples RGB as Pillow does ([kernel.ResizeRGB]).
 type Pictures struct {
 	// JPEG is "" or JPEGGo, JPEGTurbo or JPEGReference. A picture that is not
 	// damaged has the same pixels with the first two. The reference also resamples
-	// RGB by package imaging.
+	// RGB by package imaging, in relsim's own geometry.
 	JPEG string `json:"jpeg,omitempty"`
 
 	// Draft decodes JPEG at 1/4 or 1/8 of its size, from the low frequencies
-	// only, where the square is then no smaller than what is asked for. The edges of
-	// the square move by less than a pixel of that size.
+	// only, where the square, or what is resized, is then no smaller than what it is
+	// resized to. Its edges move by less than a pixel of that size.
 	Draft bool `json:"draft,omitempty"`
 }
 
@@ -67,17 +68,17 @@ func (p Pictures) Validate() error {
 	return fmt.Errorf("dataloader: JPEG decoder %q: want %s, %s or %s", p.JPEG, JPEGGo, JPEGTurbo, JPEGReference)
 }
 
-// Squarer is a data set that makes squares by itself. It gives what
+// Squarer is a data set that cuts and resizes by itself. It gives what
 // [Transform.Apply] makes of the picture, before augmentation, up to rounding, and
 // sooner: without the whole picture in RGB.
 type Squarer interface {
-	// SquareImage returns the picture of item i, cut and resized to
-	// t.Size×t.Size pixels in the way of t.Pictures. The caller must not change it.
+	// SquareImage returns the picture of item i, cut and resized as t says, to
+	// t.Size×t.Size pixels, in the way of t.Pictures. The caller must not change it.
 	SquareImage(ctx context.Context, i int, t Transform) (*Image, error)
 }
 
-// Image returns the picture of item i of ds, cut to a square and resized to
-// Size×Size pixels. Apply takes it as it is. The caller must not change it.
+// Image returns the picture of item i of ds, cut and resized to Size×Size pixels.
+// Apply takes it as it is. The caller must not change it.
 func (t Transform) Image(ctx context.Context, ds Dataset, i int) (*Image, error) {
 	return t.image(ctx, ds, i, new(workspace))
 }
@@ -96,13 +97,19 @@ func (t Transform) image(ctx context.Context, ds Dataset, i int, w *workspace) (
 	case *subset:
 		return t.image(ctx, d.ds, d.indices[i], w)
 	case Squarer:
-		return d.SquareImage(ctx, i, t)
+		im, err := d.SquareImage(ctx, i, t)
+		if err == nil && im != nil && im.made != t.shape() {
+			marked := *im // it is said to be made by t
+			marked.made = t.shape()
+			im = &marked
+		}
+		return im, err
 	}
 	im, err := ds.Image(ctx, i)
 	if err != nil {
 		return nil, err
 	}
-	return t.squareOf(im)
+	return t.Fit(im)
 }
 
 // read reads a file; the memory of a large one is not kept.
@@ -115,9 +122,9 @@ func (w *workspace) read(path string, l Limits) ([]byte, error) {
 }
 
 // blank returns a picture to fill: that of w if its memory is large enough.
-func (w *workspace) blank(size int) *Image {
-	w.im.Width, w.im.Height = size, size
-	if n := 3 * size * size; cap(w.im.Pix) < n {
+func (w *workspace) blank(width, height int) *Image {
+	w.im = Image{Width: width, Height: height, Pix: w.im.Pix}
+	if n := 3 * width * height; cap(w.im.Pix) < n {
 		w.im.Pix = make([]byte, n)
 	} else {
 		w.im.Pix = w.im.Pix[:n]
@@ -125,20 +132,9 @@ func (w *workspace) blank(size int) *Image {
 	return &w.im
 }
 
-// squareOf cuts and resizes im, unless it has the size already.
-func (t Transform) squareOf(im *Image) (*Image, error) {
-	if err := im.check(); err != nil {
-		return nil, err
-	}
-	if im.Width == t.Size && im.Height == t.Size {
-		return im, nil
-	}
-	return cropAndResize(im, t.Size, t.Pictures).image(), nil
-}
-
 // Square returns a view of ds whose pictures are cut and resized as Apply does it.
 // Many of them fit in memory where photographs do not, and t gives the same values
-// for both. Square pictures of the size are passed on as they are.
+// for both. Pictures that need no change are passed on as they are.
 //
 // Square panics if t.Size is less than 1.
 func (t Transform) Square(ds Dataset) Dataset {
@@ -178,9 +174,9 @@ func squareFile(path string, l Limits, t Transform, w *workspace) (*Image, error
 	return im, nil
 }
 
-// DecodeSquare decodes a picture, cuts the largest square out of its middle and
-// resizes it to t.Size×t.Size pixels, in the way of t.Pictures. It takes and refuses
-// what [Decode] does: an EXIF orientation is applied, a picture that is broken or
+// DecodeSquare decodes a picture, and cuts and resizes it to t.Size×t.Size pixels as t
+// says, in the way of t.Pictures. It takes and refuses what [Decode] and
+// [Transform.Fit] do: an EXIF orientation is applied first, a picture that is broken or
 // larger than l is an error.
 //
 // Of JPEG pictures of the kinds that package jpeg takes, chroma is interpolated as
@@ -206,12 +202,12 @@ func decodeSquare(data []byte, l Limits, t Transform, w *workspace) (*Image, err
 	if err != nil {
 		return nil, err
 	}
-	return t.squareOf(im)
+	return t.Fit(im)
 }
 
 var errNotFast = errors.New("for the reference path")
 
-// squareOfJPEG makes the square from the planes of a JPEG picture.
+// squareOfJPEG makes the result from the planes of a JPEG picture.
 func squareOfJPEG(data []byte, l Limits, t Transform, w *workspace) (*Image, error) {
 	if int64(len(data)) > l.Bytes || len(data) < 3 || string(data[:3]) != "\xff\xd8\xff" {
 		return nil, errNotFast
@@ -226,42 +222,58 @@ func squareOfJPEG(data []byte, l Limits, t Transform, w *workspace) (*Image, err
 	}
 	defer release()
 	orientation := orientationOf(exifOfJPEG(data))
-	side := min(h.Width, h.Height)
-	left, top := (h.Width-side)/2, (h.Height-side)/2
-	// The middle is rounded down in the picture as it is seen.
-	switch orientation {
-	case 2, 3, 7, 8:
-		left = h.Width - side - left
+	width, height := h.Width, h.Height
+	if orientation >= 5 {
+		width, height = height, width
 	}
-	switch orientation {
-	case 3, 4, 6, 7:
-		top = h.Height - side - top
+	f, err := t.frame(width, height) // of the picture as it is seen, which rounds it
+	if err != nil {
+		return nil, err
 	}
+	if orientation > 1 && (f.filter == kernel.Nearest || f.filter == kernel.Box) {
+		return nil, errNotFast // filters with edges are not the same from the other side
+	}
+	f = f.stored(orientation, h.Width, h.Height)
 	pool := &goDecoders
 	if t.Pictures.JPEG == JPEGTurbo {
 		pool = &turboDecoders
 	}
-	d := pool.Get().(jpeg.Decoder)
 	shrink := 1
 	if t.Pictures.Draft {
 		for _, s := range []int{4, 8} {
-			if side/s >= t.Size {
+			if f.crop.Dx()/s >= f.to.Width && f.crop.Dy()/s >= f.to.Height {
 				shrink = s
 			}
 		}
 	}
-	planes, err := d.Decode(data, jpeg.Rect{X0: left, Y0: top, X1: left + side, Y1: top + side}, shrink)
+	crop := f.crop
+	if shrink > 1 && t.Geometry.Resize == CropSquare {
+		crop = image.Rectangle{crop.Min.Div(shrink), crop.Min.Div(shrink).Add(crop.Size().Div(shrink))}
+	} else if shrink > 1 {
+		crop = image.Rect(0, 0, (h.Width+shrink/2)/shrink, (h.Height+shrink/2)/shrink)
+	}
+	need := f.crop
+	if t.Geometry.Resize != CropSquare {
+		r := f.to.Reach(crop.Dx(), crop.Dy(), f.filter)
+		need = image.Rectangle{r.Min.Mul(shrink), r.Max.Mul(shrink)}.Intersect(f.crop)
+	}
+	d := pool.Get().(jpeg.Decoder)
+	planes, err := d.Decode(data, jpeg.Rect{X0: need.Min.X, Y0: need.Min.Y, X1: need.Max.X, Y1: need.Max.Y}, shrink)
 	if err != nil {
 		pool.Put(d)
 		return nil, err
 	}
-	im := w.blank(t.Size)
-	kernel.ResizeYCbCr(im.Pix, t.Size, planes, left/shrink, top/shrink, side/shrink, kernel.Lanczos)
+	im := w.blank(f.to.Part.Dx(), f.to.Part.Dy())
+	kernel.ResizeYCbCr(im.Pix, f.to, planes, crop, f.filter)
 	const keep = 20_000_000 // pixels; a decoder keeps the memory of its largest picture
 	if h.Width*h.Height <= keep {
 		pool.Put(d)
 	}
-	return orient(im, orientation), nil
+	im = orient(im, orientation)
+	resultWidth, resultHeight := t.bounds()
+	im = frameIn(im, f.at, resultWidth, resultHeight)
+	im.made = t.shape()
+	return im, nil
 }
 
 var (

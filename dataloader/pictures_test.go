@@ -155,15 +155,15 @@ func TestSquareOrientation(t *testing.T) {
 		}
 		for o := uint16(1); o <= 8; o++ {
 			// Interpolated chroma, one pixel at a time, turned, then cut.
-			whole := &Image{size[0], size[1], make([]byte, 3*size[0]*size[1])}
+			whole := &Image{Width: size[0], Height: size[1], Pix: make([]byte, 3*size[0]*size[1])}
 			one := make([]byte, 3)
 			for y := range size[1] {
 				for x := range size[0] {
-					kernel.ResizeYCbCr(one, 1, planes, x, y, 1, kernel.Lanczos)
+					kernel.ResizeYCbCr(one, kernel.Whole(1, 1), planes, image.Rect(x, y, x+1, y+1), kernel.Lanczos)
 					copy(whole.Pix[3*(y*size[0]+x):], one)
 				}
 			}
-			want, err := Transform{Size: 24}.squareOf(orient(whole, int(o)))
+			want, err := Transform{Size: 24}.Fit(orient(whole, int(o)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func TestSquareOfOthers(t *testing.T) {
 	for _, name := range []string{"jpeg_cmyk.jpg", "palette.png", "lossy_exif6.webp", "lossless_alpha.webp", "bilevel.png"} {
 		data := readFile(t, name)
 		tr := Transform{Size: 33}
-		want, err := tr.squareOf(mustDecode(t, data))
+		want, err := tr.Fit(mustDecode(t, data))
 		if err != nil {
 			t.Fatal(err)
 		}

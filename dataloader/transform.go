@@ -12,10 +12,12 @@ import (
 	"relsim/kernel"
 )
 
-// Transform makes a picture the input of a network: centre crop to a square,
-// resize, augment, normalise.
+// Transform makes a picture the input of a network: crop and resize, augment,
+// normalise.
 type Transform struct {
-	Size      int       // side of the result, in pixels
+	Size      int       // height of the result, in pixels, and its width too unless that is set
+	Width     int       // of the result; 0: Size
+	Geometry  Geometry  // zero value: the largest square of the middle, resized
 	Normalize Normalize // zero value: per picture
 	Flip      bool      // mirror left and right, p = 1/2
 	Turn      bool      // turn by k·90°, k uniform in 0 … 3
@@ -32,9 +34,14 @@ type Transform struct {
 // per channel:
 //
 //	y = (v - Mean[c]) / Std[c]
+//
+// If Scale is not 0, it takes the place of 1/255, and every step is rounded to float32,
+// as in the processors of published models: byte·Scale, Mean and Std, the difference
+// and the quotient.
 type Normalize struct {
-	Mean [3]float64 `json:"mean"`
-	Std  [3]float64 `json:"std"`
+	Mean  [3]float64 `json:"mean"`
+	Std   [3]float64 `json:"std"`
+	Scale float64    `json:"scale,omitempty"`
 }
 
 // PerPicture says that n is the zero value.
@@ -42,12 +49,23 @@ func (n Normalize) PerPicture() bool { return n == Normalize{} }
 
 // Validate returns an error that names the field that cannot be used.
 func (t Transform) Validate() error {
-	const maxSize = 8192
 	if t.Size < 1 || t.Size > maxSize {
 		return fmt.Errorf("dataloader: transform: size %d, want 1 to %d", t.Size, maxSize)
 	}
+	if t.Width < 0 || t.Width > maxSize {
+		return fmt.Errorf("dataloader: transform: width %d, want 1 to %d, or 0 for the size", t.Width, maxSize)
+	}
+	if w, h := t.bounds(); w != h && (t.Turn || t.Geometry.Resize == CropSquare) {
+		return fmt.Errorf("dataloader: transform: %d×%d pixels: want a square, where it is cut out first or turned", w, h)
+	}
+	if err := t.Geometry.validate(); err != nil {
+		return err
+	}
 	if err := t.Pictures.Validate(); err != nil {
 		return err
+	}
+	if s := t.Normalize.Scale; math.IsNaN(s) || math.IsInf(s, 0) || s < 0 {
+		return fmt.Errorf("dataloader: transform: normalise with scale %v, want a number above 0", s)
 	}
 	if t.Normalize.PerPicture() {
 		return nil
@@ -67,28 +85,39 @@ func (t Transform) For(it Item) Transform {
 	return t
 }
 
-// Len is the number of values that Apply writes: 3·Size·Size.
-func (t Transform) Len() int { return 3 * t.Size * t.Size }
+// Len is the number of values that Apply writes: 3·Size·Size, or 3·Size·Width.
+func (t Transform) Len() int {
+	w, h := t.bounds()
+	return 3 * h * w
+}
 
 // Apply writes im (H, W, 3) bytes to dst (3, Size, Size) float32, channels first.
 //
 // The largest square is cut out of the middle, with left = (W-side)/2 and top =
 // (H-side)/2 rounded down, and resized by a Lanczos filter of radius 3 unless it
-// has the size already: then its bytes are taken as they are. Resizing gives
-// Pillow's bytes, or those of package imaging for JPEGReference. The picture is
-// mirrored first and turned counter-clockwise then. One number is drawn from rng
-// if Flip or Turn is set; a nil rng means no augmentation.
+// has the size already: then its bytes are taken as they are. t.Geometry may say
+// otherwise, and t.Width ask for (3, Size, Width). Resizing gives Pillow's bytes, or
+// those of package imaging for JPEGReference and the largest square. Pictures that
+// [Transform.Image] and its like have made for the same size and geometry are taken as
+// they are.
 //
-// Apply panics if dst has not the length t.Len() or im not the pixels that its
-// size asks for.
+// The picture is mirrored first and turned counter-clockwise then. One number is drawn
+// from rng if Flip or Turn is set; a nil rng means no augmentation.
+//
+// Apply panics if dst has not the length t.Len(), im not the pixels that its size asks
+// for, or t.Geometry takes no picture of such a size: see [Transform.Fit].
 func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
 	if len(dst) != t.Len() || t.Size < 1 {
-		panic(fmt.Sprintf("dataloader: Transform.Apply: dst of %d values, want 3·%d·%d", len(dst), t.Size, t.Size))
+		w, h := t.bounds()
+		panic(fmt.Sprintf("dataloader: Transform.Apply: dst of %d values, want 3·%d·%d", len(dst), h, w))
 	}
 	if err := im.check(); err != nil {
 		panic("dataloader: Transform.Apply: " + err.Error())
 	}
-	s := cropAndResize(im, t.Size, t.Pictures)
+	s, err := t.view(im)
+	if err != nil {
+		panic("dataloader: Transform.Apply: " + err.Error())
+	}
 	var bits uint64
 	if rng != nil && (t.Flip || t.Turn) {
 		bits = rng.Uint64()
@@ -103,84 +132,128 @@ func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
 	s.write(dst, flip, turns, &table)
 }
 
-// square is a view of square pixels: channel c of (x, y) is
-// pix[y*stride+x*step+c].
-type square struct {
-	pix                []byte
-	side, step, stride int
+// Fit returns im cut and resized, before augmentation. Apply takes it as it is. The
+// caller must change neither of them: a picture that needs no change is returned itself.
+//
+// It is an error if im is not a picture, or one so long and thin that t.Geometry cannot
+// be had of it: whose longer side would have more than 2²⁴ pixels, or has more than 2¹⁸
+// before it is resized to another shape.
+func (t Transform) Fit(im *Image) (*Image, error) {
+	if err := im.check(); err != nil {
+		return nil, err
+	}
+	if t.fits(im) {
+		return im, nil
+	}
+	v, err := t.view(im)
+	if err != nil {
+		return nil, err
+	}
+	to := v.image()
+	to.made = t.shape()
+	return to, nil
 }
 
-// cropAndResize cuts the largest square out of the middle of im and brings it to
-// the given size.
-func cropAndResize(im *Image, size int, p Pictures) square {
-	side := min(im.Width, im.Height)
-	left, top := (im.Width-side)/2, (im.Height-side)/2
-	s := square{pix: im.Pix[3*(top*im.Width+left):], side: side, step: 3, stride: 3 * im.Width}
-	switch {
-	case side == size:
-		return s
-	case p.JPEG == JPEGReference:
-		return resize(s, size)
+// view is a view of pixels: channel c of (x, y) is pix[y*stride+x*step+c].
+type view struct {
+	pix           []byte
+	width, height int
+	step, stride  int
+}
+
+// view returns what t cuts out of im and brings to its size.
+func (t Transform) view(im *Image) (view, error) {
+	v := view{pix: im.Pix, width: im.Width, height: im.Height, step: 3, stride: 3 * im.Width}
+	if t.fits(im) {
+		return v, nil
 	}
-	to := square{pix: make([]byte, 3*size*size), side: size, step: 3, stride: 3 * size}
-	kernel.ResizeRGBCrop(to.pix, size, size, s.pix, s.stride, side, side, kernel.Lanczos)
+	f, err := t.frame(im.Width, im.Height)
+	if err != nil {
+		return view{}, err
+	}
+	v.pix = v.pix[3*(f.crop.Min.Y*im.Width+f.crop.Min.X):]
+	v.width, v.height = f.crop.Dx(), f.crop.Dy()
+	w, h := t.bounds()
+	part := f.to.Part
+	if v.width == f.to.Width && v.height == f.to.Height && part.Dx() == w && part.Dy() == h { // nothing but a crop
+		v.pix, v.width, v.height = v.pix[part.Min.Y*v.stride+3*part.Min.X:], w, h
+		return v, nil
+	}
+	if t.Geometry.Resize == CropSquare && t.Pictures.JPEG == JPEGReference {
+		return resize(v, w), nil
+	}
+	to := &Image{Width: part.Dx(), Height: part.Dy(), Pix: make([]byte, 3*part.Dx()*part.Dy())}
+	kernel.ResizeRGBView(to.Pix, f.to, v.pix, v.stride, v.width, v.height, f.filter)
+	to = frameIn(to, f.at, w, h)
+	return view{pix: to.Pix, width: w, height: h, step: 3, stride: 3 * w}, nil
+}
+
+// frameIn puts im at a point of a black picture of w×h, unless it fills that.
+func frameIn(im *Image, at image.Point, w, h int) *Image {
+	if im.Width == w && im.Height == h {
+		return im
+	}
+	to := &Image{Width: w, Height: h, Pix: make([]byte, 3*w*h)}
+	for y := range im.Height {
+		copy(to.Pix[3*((at.Y+y)*w+at.X):], im.Pix[3*y*im.Width:][:3*im.Width])
+	}
 	return to
 }
 
-// image returns s as a picture of its own.
-func (s square) image() *Image {
-	to := &Image{Width: s.side, Height: s.side, Pix: s.pix}
-	if s.step == 3 && s.stride == 3*s.side {
-		to.Pix = s.pix[:3*s.side*s.side]
+// image returns v as a picture of its own.
+func (v view) image() *Image {
+	to := &Image{Width: v.width, Height: v.height, Pix: v.pix}
+	if v.step == 3 && v.stride == 3*v.width {
+		to.Pix = v.pix[:3*v.width*v.height]
 		return to
 	}
-	to.Pix = make([]byte, 3*s.side*s.side)
+	to.Pix = make([]byte, 3*v.width*v.height)
 	dst := to.Pix
-	for y := range s.side {
-		row := s.pix[y*s.stride:]
-		for x := range s.side {
-			copy(dst[:3], row[x*s.step:])
+	for y := range v.height {
+		row := v.pix[y*v.stride:]
+		for x := range v.width {
+			copy(dst[:3], row[x*v.step:])
 			dst = dst[3:]
 		}
 	}
 	return to
 }
 
-// resize returns s resampled to the given side by package imaging.
-func resize(s square, side int) square {
+// resize returns v, a square, resampled to the given side by package imaging.
+func resize(v view, side int) view {
 	buf := scratch.Get().(*[]byte)
-	n := 4 * s.side * s.side
+	n := 4 * v.width * v.height
 	if cap(*buf) < n {
 		*buf = make([]byte, n)
 	}
-	src := image.NRGBA{Pix: (*buf)[:n], Stride: 4 * s.side, Rect: image.Rect(0, 0, s.side, s.side)}
-	for y := range s.side {
-		in, out := s.pix[y*s.stride:], src.Pix[y*src.Stride:]
-		for x := range s.side {
-			p := in[x*s.step:]
+	src := image.NRGBA{Pix: (*buf)[:n], Stride: 4 * v.width, Rect: image.Rect(0, 0, v.width, v.height)}
+	for y := range v.height {
+		in, out := v.pix[y*v.stride:], src.Pix[y*src.Stride:]
+		for x := range v.width {
+			p := in[x*v.step:]
 			out[4*x], out[4*x+1], out[4*x+2], out[4*x+3] = p[0], p[1], p[2], 0xff
 		}
 	}
 	dst := imaging.Resize(&src, side, side, imaging.Lanczos)
 	scratch.Put(buf)
-	return square{pix: dst.Pix, side: side, step: 4, stride: dst.Stride}
+	return view{pix: dst.Pix, width: side, height: side, step: 4, stride: dst.Stride}
 }
 
 // scratch holds source buffers of resize.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // fill sets table[c][v] to the normalised value of byte v in channel c. The sums
-// are whole numbers, so that they are exact, and mirroring or turning s changes
+// are whole numbers, so that they are exact, and mirroring or turning v changes
 // nothing.
-func (n Normalize) fill(table *[3][256]float32, s square) {
+func (n Normalize) fill(table *[3][256]float32, v view) {
 	mean, std := n.Mean, n.Std
 	if n.PerPicture() {
 		var sum, squares [3]uint64
-		for y := range s.side {
-			row := s.pix[y*s.stride:]
+		for y := range v.height {
+			row := v.pix[y*v.stride:]
 			var rowSum, rowSquares [3]uint64
-			for x := range s.side {
-				p := row[x*s.step : x*s.step+3 : x*s.step+3]
+			for x := range v.width {
+				p := row[x*v.step : x*v.step+3 : x*v.step+3]
 				r, g, b := uint64(p[0]), uint64(p[1]), uint64(p[2])
 				rowSum[0] += r
 				rowSum[1] += g
@@ -194,7 +267,7 @@ func (n Normalize) fill(table *[3][256]float32, s square) {
 				squares[c] += rowSquares[c]
 			}
 		}
-		count := float64(s.side) * float64(s.side)
+		count := float64(v.width) * float64(v.height)
 		variance := 0.0
 		for c := range 3 {
 			m := float64(sum[c]) / count
@@ -205,50 +278,54 @@ func (n Normalize) fill(table *[3][256]float32, s square) {
 		std = [3]float64{d, d, d}
 	}
 	for c := range 3 {
-		for v := range 256 {
-			table[c][v] = float32((float64(v)/255 - mean[c]) / std[c])
+		for b := range 256 {
+			if n.Scale != 0 {
+				table[c][b] = (float32(float64(b)*n.Scale) - float32(mean[c])) / float32(std[c])
+			} else {
+				table[c][b] = float32((float64(b)/255 - mean[c]) / std[c])
+			}
 		}
 	}
 }
 
-// write maps s to dst (3, side, side) through table, mirrored and then turned
-// counter-clockwise.
-func (s square) write(dst []float32, flip bool, turns int, table *[3][256]float32) {
+// write maps v to dst (3, height, width) through table, mirrored and then turned
+// counter-clockwise. What is turned is a square.
+func (v view) write(dst []float32, flip bool, turns int, table *[3][256]float32) {
 	// The source of dst pixel (x, y) lies at start + x*dx + y*dy.
-	last := s.side - 1
+	right, down := (v.width-1)*v.step, (v.height-1)*v.stride
 	var start, dx, dy int
 	switch turns {
 	case 0:
-		start, dx, dy = 0, s.step, s.stride
+		start, dx, dy = 0, v.step, v.stride
 	case 1: // (x, y) shows (last-y, x)
-		start, dx, dy = last*s.step, s.stride, -s.step
+		start, dx, dy = right, v.stride, -v.step
 	case 2:
-		start, dx, dy = last*s.step+last*s.stride, -s.step, -s.stride
+		start, dx, dy = right+down, -v.step, -v.stride
 	case 3: // (x, y) shows (y, last-x)
-		start, dx, dy = last*s.stride, -s.stride, s.step
+		start, dx, dy = down, -v.stride, v.step
 	}
 	if flip { // of the source: its columns run the other way
-		mirror := func(d int) int {
-			if d == s.step || d == -s.step {
-				return -d
-			}
-			return d
+		switch turns {
+		case 0, 3:
+			start += right
+		default:
+			start -= right
 		}
-		if turns == 0 || turns == 3 {
-			start += last * s.step
-		} else {
-			start -= last * s.step
+		switch turns {
+		case 0, 2:
+			dx = -dx
+		default:
+			dy = -dy
 		}
-		dx, dy = mirror(dx), mirror(dy)
 	}
-	plane := s.side * s.side
+	plane := v.width * v.height
 	red, green, blue := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
-	for y := range s.side {
+	for y := range v.height {
 		p := start + y*dy
-		r, g, b := red[y*s.side:][:s.side], green[y*s.side:][:s.side], blue[y*s.side:][:s.side]
+		r, g, b := red[y*v.width:][:v.width], green[y*v.width:][:v.width], blue[y*v.width:][:v.width]
 		g, b = g[:len(r)], b[:len(r)]
 		for x := range r {
-			px := s.pix[p : p+3 : p+3]
+			px := v.pix[p : p+3 : p+3]
 			r[x], g[x], b[x] = table[0][px[0]], table[1][px[1]], table[2][px[2]]
 			p += dx
 		}

@@ -91,7 +91,7 @@ func TestApply(t *testing.T) {
 func TestApplyKnownTurn(t *testing.T) {
 	// Red right of black, on a row of green and blue: turned counter-clockwise,
 	// the right column becomes the top row.
-	im := &Image{2, 2, []byte{0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255}}
+	im := &Image{Width: 2, Height: 2, Pix: []byte{0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255}}
 	tr := Transform{Size: 2, Normalize: Normalize{Std: [3]float64{1, 1, 1}}, Turn: true}
 	got := make([]float32, 12)
 	tr.Apply(got, im, bitsFor(t, 2))
@@ -211,7 +211,7 @@ func TestSquare(t *testing.T) {
 
 // A flat picture has no deviation: the result is zero, not NaN.
 func TestFlatPicture(t *testing.T) {
-	im := &Image{4, 4, bytes.Repeat([]byte{200, 3, 77}, 16)}
+	im := &Image{Width: 4, Height: 4, Pix: bytes.Repeat([]byte{200, 3, 77}, 16)}
 	tr := Transform{Size: 4}
 	got := make([]float32, tr.Len())
 	tr.Apply(got, im, nil)
@@ -242,9 +242,11 @@ func TestTransformValidate(t *testing.T) {
 
 func TestApplyPanics(t *testing.T) {
 	for want, f := range map[string]func(){
-		"dst of 11 values, want 3·2·2":    func() { Transform{Size: 2}.Apply(make([]float32, 11), noise(2, 2, 1), nil) },
-		"size 2×2 with 11 bytes, want 12": func() { Transform{Size: 2}.Apply(make([]float32, 12), &Image{2, 2, make([]byte, 11)}, nil) },
-		"no image":                        func() { Transform{Size: 2}.Apply(make([]float32, 12), nil, nil) },
+		"dst of 11 values, want 3·2·2": func() { Transform{Size: 2}.Apply(make([]float32, 11), noise(2, 2, 1), nil) },
+		"size 2×2 with 11 bytes, want 12": func() {
+			Transform{Size: 2}.Apply(make([]float32, 12), &Image{Width: 2, Height: 2, Pix: make([]byte, 11)}, nil)
+		},
+		"no image": func() { Transform{Size: 2}.Apply(make([]float32, 12), nil, nil) },
 	} {
 		func() {
 			defer func() {

@@ -126,7 +126,7 @@ func TestColours(t *testing.T) {
 		side := min(g.want.Width, g.want.Height)
 		got := make([]byte, 3*side*side)
 		left := (g.want.Width - side) / 2
-		kernel.ResizeYCbCr(got, side, &g.want, left, 0, side, kernel.Lanczos)
+		kernel.ResizeYCbCr(got, kernel.Whole(side, side), &g.want, image.Rect(left, 0, left+side, side), kernel.Lanczos)
 		sum, n := 0, 0
 		for y := range side {
 			for i, v := range got[3*y*side : 3*(y+1)*side] {

@@ -262,8 +262,8 @@ func TestResizeRGB(t *testing.T) {
 	}
 }
 
-// TestResizeRGBCrop cuts a part out on the way, and leaves all around it alone.
-func TestResizeRGBCrop(t *testing.T) {
+// TestResizeRGBPart cuts a part out on the way, and leaves all around it alone.
+func TestResizeRGBPart(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		rng := newRand(4)
 		for _, c := range []struct{ w, h, left, top, sw, sh, dw, dh int }{
@@ -281,7 +281,7 @@ func TestResizeRGBCrop(t *testing.T) {
 			dst := make([]byte, 3*c.dw*c.dh+2)
 			dst[0], dst[len(dst)-1] = 0xa5, 0xa5
 			begin, end := 3*(c.top*c.w+c.left), 3*((c.top+c.sh-1)*c.w+c.left+c.sw)
-			ResizeRGBCrop(dst[1:len(dst)-1:len(dst)-1], c.dw, c.dh, p.pix[begin:end:end], 3*c.w, c.sw, c.sh, Lanczos)
+			ResizeRGBView(dst[1:len(dst)-1:len(dst)-1], Whole(c.dw, c.dh), p.pix[begin:end:end], 3*c.w, c.sw, c.sh, Lanczos)
 			if dst[0] != 0xa5 || dst[len(dst)-1] != 0xa5 {
 				t.Fatalf("%v: wrote outside of dst", c)
 			}
@@ -290,4 +290,133 @@ func TestResizeRGBCrop(t *testing.T) {
 			}
 		}
 	})
+}
+
+// viewCases are pictures of w×h, resized to dw×dh, and parts of that.
+var viewCases = []struct {
+	w, h, dw, dh int
+	part         image.Rectangle
+}{
+	{61, 43, 31, 22, image.Rect(4, 3, 26, 20)},
+	{61, 43, 31, 22, image.Rect(0, 0, 31, 22)},
+	{61, 43, 130, 97, image.Rect(17, 0, 114, 97)},
+	{61, 43, 61, 97, image.Rect(3, 60, 58, 96)}, // one axis keeps its size
+	{61, 43, 17, 43, image.Rect(1, 5, 16, 43)},
+	{61, 43, 61, 43, image.Rect(60, 42, 61, 43)},
+	{1, 300, 7, 2100, image.Rect(0, 1046, 7, 1053)},
+	{200, 3, 5, 9, image.Rect(2, 4, 3, 5)},
+}
+
+// TestResizeRGBView compares parts of a resized picture with the whole one. Pixels
+// that they do not depend on are changed in between.
+func TestResizeRGBView(t *testing.T) {
+	rng := newRand(6)
+	for _, f := range []Filter{Box, Bilinear, Bicubic, Lanczos, Nearest} {
+		for _, c := range viewCases {
+			p := picture{c.w, c.h, make([]byte, 3*c.w*c.h)}
+			for i := range p.pix {
+				p.pix[i] = byte(rng.Uint32())
+			}
+			to := View{c.dw, c.dh, c.part}
+			reach := to.Reach(c.w, c.h, f)
+			eachTier(t, func(t *testing.T) {
+				whole := p.resize(c.dw, c.dh, f)
+				var want []byte
+				for y := c.part.Min.Y; y < c.part.Max.Y; y++ {
+					want = append(want, whole.pix[3*(y*c.dw+c.part.Min.X):3*(y*c.dw+c.part.Max.X)]...)
+				}
+				other := bytes.Clone(p.pix)
+				for i := range other {
+					if !image.Pt(i/3%c.w, i/3/c.w).In(reach) {
+						other[i] ^= 0xff
+					}
+				}
+				const guard = 8
+				dst := bytes.Repeat([]byte{0xa5}, len(want)+2*guard)
+				ResizeRGBView(dst[guard:guard+len(want):guard+len(want)], to, other, 3*c.w, c.w, c.h, f)
+				if !bytes.Equal(dst[guard:guard+len(want)], want) {
+					t.Fatalf("%v of %d×%d by %v: not the pixels of the whole", to, c.w, c.h, f)
+				}
+				for i := range guard {
+					if dst[i] != 0xa5 || dst[len(dst)-1-i] != 0xa5 {
+						t.Fatalf("%v of %d×%d by %v: wrote outside of dst", to, c.w, c.h, f)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestResizeRGBFilters compares with both passes in float64, each rounded to bytes.
+// Where a sum lies on the border between two of them, which happens with weights that
+// are simple fractions, the fixed-point weights decide.
+func TestResizeRGBFilters(t *testing.T) {
+	rng := newRand(7)
+	round := func(v []float64) []float64 {
+		for i := range v {
+			v[i] = min(max(math.Floor(v[i]+0.5), 0), 255)
+		}
+		return v
+	}
+	for _, f := range []Filter{Box, Bilinear, Bicubic, Lanczos, Nearest} {
+		for _, c := range viewCases {
+			p := picture{c.w, c.h, make([]byte, 3*c.w*c.h)}
+			for i := range p.pix {
+				p.pix[i] = byte(rng.Uint32())
+			}
+			want := make([]float64, 3*c.dw*c.dh)
+			for ch := range 3 {
+				rows := make([][]float64, c.h)
+				for y := range rows {
+					row := make([]float64, c.w)
+					for x := range row {
+						row[x] = float64(p.pix[3*(y*c.w+x)+ch])
+					}
+					rows[y] = round(axisOracle(row, c.dw, f))
+				}
+				for x := range c.dw {
+					column := make([]float64, c.h)
+					for y := range column {
+						column[y] = rows[y][x]
+					}
+					for y, v := range round(axisOracle(column, c.dh, f)) {
+						want[3*(y*c.dw+x)+ch] = v
+					}
+				}
+			}
+			eachTier(t, func(t *testing.T) {
+				got, others := p.resize(c.dw, c.dh, f), 0
+				for i, v := range got.pix {
+					d := math.Abs(float64(v) - want[i])
+					if d > 1 {
+						t.Fatalf("%v to %d×%d: value %d is %d, want %v", f, c.dw, c.dh, i, v, want[i])
+					}
+					others += int(d)
+				}
+				if others > 1+len(want)/100 {
+					t.Errorf("%v, %d×%d to %d×%d: %d of %d values are off by one", f, c.w, c.h, c.dw, c.dh, others, len(want))
+				}
+			})
+		}
+	}
+}
+
+// TestResizeNearest has positions that are known: the pixel below the middle, and
+// the later one of two where the middle is a border.
+func TestResizeNearest(t *testing.T) {
+	for _, tt := range []struct {
+		in   int
+		want []byte
+	}{{5, []byte{0, 2, 4}}, {6, []byte{1, 3, 5}}, {2, []byte{0, 0, 1, 1, 1}}, {4, []byte{2}}} {
+		src, dst := make([]byte, 3*tt.in), make([]byte, 3*len(tt.want))
+		for i := range src {
+			src[i] = byte(i / 3)
+		}
+		ResizeRGB(dst, len(tt.want), 1, src, tt.in, 1, Nearest)
+		for i, want := range tt.want {
+			if dst[3*i] != want {
+				t.Errorf("%d to %d: pixel %d is of %d, want %d", tt.in, len(tt.want), i, dst[3*i], want)
+			}
+		}
+	}
 }

@@ -997,8 +997,8 @@ func TestRowsPanics(t *testing.T) {
 		{"kernel: SwiGLUGrad: len(dy) = 12, want 6", func() { SwiGLUGrad(nil, x(12), x(12), x(12), 2, 3) }},
 		{"kernel: ResizeRGB: len(src) = 1, want 12", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 1), 2, 2, Box) }},
 		{"kernel: ResizeRGB: unknown filter 9", func() { ResizeRGB(make([]byte, 3), 1, 1, make([]byte, 12), 2, 2, 9) }},
-		{"kernel: ResizeRGBCrop: src of 11 bytes with rows of 3·2 every 6, want at least 12", func() {
-			ResizeRGBCrop(make([]byte, 3), 1, 1, make([]byte, 11), 6, 2, 2, Box)
+		{"kernel: ResizeRGBView: src of 11 bytes with rows of 3·2 every 6, want at least 12", func() {
+			ResizeRGBView(make([]byte, 3), Whole(1, 1), make([]byte, 11), 6, 2, 2, Box)
 		}},
 		{"a size is not positive", func() { ResizeRGB(nil, 0, 1, make([]byte, 12), 2, 2, Box) }},
 	}

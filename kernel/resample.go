@@ -2,18 +2,20 @@ package kernel
 
 import (
 	"fmt"
+	"image"
 	"math"
 )
 
 // Filter is a resampling filter.
 type Filter int
 
-// The filters of [ResizeRGB], by Pillow's definitions.
+// The filters, by Pillow's definitions.
 const (
 	Box      Filter = iota // mean of the covered pixels
 	Bilinear               // triangle of radius 1
 	Bicubic                // Keys' cubic with a = -0.5, radius 2
 	Lanczos                // sinc windowed by sinc, radius 3
+	Nearest                // the pixel in which the middle of the new one lies
 )
 
 // String names the filter.
@@ -27,6 +29,8 @@ func (f Filter) String() string {
 		return "bicubic"
 	case Lanczos:
 		return "lanczos"
+	case Nearest:
+		return "nearest"
 	}
 	return fmt.Sprintf("Filter(%d)", int(f))
 }
@@ -76,44 +80,98 @@ func sinc(x float64) float64 {
 // resamplePrecision is the number of fraction bits of a weight.
 const resamplePrecision = 32 - 8 - 2
 
-// axisKey names the weights of an axis of in pixels resized to out.
+// View is a part of a resized picture: the pixels of Part of the Width×Height that
+// the whole picture would have.
+type View struct {
+	Width, Height int
+	Part          image.Rectangle // not empty, 0 ≤ x < Width, 0 ≤ y < Height
+}
+
+// Whole is the view of all of a resized picture.
+func Whole(width, height int) View { return View{width, height, image.Rect(0, 0, width, height)} }
+
+// Reach returns the pixels that the view depends on, of a picture of sw×sh that is
+// resized by f.
+func (v View) Reach(sw, sh int, f Filter) image.Rectangle {
+	v.check("Reach", sw, sh, f)
+	x, y := v.axes(sw, sh, f)
+	return image.Rect(x.lo, y.lo, x.hi, y.hi)
+}
+
+func (v View) axes(sw, sh int, f Filter) (x, y *axis) {
+	return axisFor(axisKey{sw, v.Width, v.Part.Min.X, v.Part.Max.X, f}), axisFor(axisKey{sh, v.Height, v.Part.Min.Y, v.Part.Max.Y, f})
+}
+
+// check panics if there is no such view of a picture of sw×sh.
+func (v View) check(op string, sw, sh int, f Filter) {
+	if v.Width <= 0 || v.Height <= 0 || sw <= 0 || sh <= 0 {
+		panic(fmt.Sprintf("kernel: %s: %d×%d to %d×%d: a size is not positive", op, sw, sh, v.Width, v.Height))
+	}
+	if v.Part.Empty() || !v.Part.In(image.Rect(0, 0, v.Width, v.Height)) {
+		panic(fmt.Sprintf("kernel: %s: part %v of %d×%d", op, v.Part, v.Width, v.Height))
+	}
+	if f < Box || f > Nearest {
+		panic(fmt.Sprintf("kernel: %s: unknown filter %d", op, int(f)))
+	}
+}
+
+// axisKey names the weights of pixels first ≤ o < end of an axis of in pixels
+// resized to out.
 type axisKey struct {
-	in, out int
-	filter  Filter
+	in, out, first, end int
+	filter              Filter
 }
 
 // axis has the weights of one axis.
 type axis struct {
+	lo, hi  int     // the source pixels that outputs depend on
 	start   []int32 // first source pixel of each output pixel
 	count   []int32 // number of weights of each output pixel
 	taps    int     // room for weights of each output pixel
 	real    []float64
-	weights []int32 // (out, taps), fixed point
+	weights []int32 // (outputs, taps), fixed point
 }
 
 // axes keeps weights: their sines cost more than resampling a plane.
 var axes = newCache[axisKey, *axis](64)
 
-// axisFor returns the weights for an axis of in pixels resized to out, by
-// Pillow's precompute_coeffs and normalize_coeffs_8bpc.
-func axisFor(in, out int, f Filter) *axis {
-	return axes.get(axisKey{in, out, f}, newAxis)
+// axisFor returns the weights of an axis, by Pillow's precompute_coeffs and
+// normalize_coeffs_8bpc. An axis that keeps its size has one weight for each pixel.
+func axisFor(k axisKey) *axis {
+	return axes.get(k, newAxis)
 }
 
 func newAxis(k axisKey) *axis {
-	in, out, f := k.in, k.out, k.filter
-	scale := float64(in) / float64(out)
+	a := new(axis)
+	if k.filter == Nearest || k.in == k.out {
+		a.fillNearest(k)
+	} else {
+		a.fill(k)
+	}
+	a.lo = k.in
+	for o, start := range a.start {
+		a.lo, a.hi = min(a.lo, int(start)), max(a.hi, int(start+a.count[o]))
+	}
+	return a
+}
+
+// make makes room for n outputs of up to taps weights.
+func (a *axis) make(n, taps int) {
+	a.start, a.count, a.taps = make([]int32, n), make([]int32, n), taps
+	a.real, a.weights = make([]float64, n*taps), make([]int32, n*taps)
+}
+
+func (a *axis) fill(k axisKey) {
+	f := k.filter
+	scale := float64(k.in) / float64(k.out)
 	shrink := max(scale, 1)
 	support := f.support() * shrink
 	taps := int(math.Ceil(support))*2 + 1
-	a := &axis{
-		start: make([]int32, out), count: make([]int32, out), taps: taps,
-		real: make([]float64, out*taps), weights: make([]int32, out*taps),
-	}
-	for o := range out {
-		center := float64((float64(o) + 0.5) * scale)
+	a.make(k.end-k.first, taps)
+	for o := range a.start {
+		center := float64((float64(k.first+o) + 0.5) * scale)
 		lo := max(int(center-support+0.5), 0)
-		n := min(int(center+support+0.5), in) - lo
+		n := min(int(center+support+0.5), k.in) - lo
 		a.start[o], a.count[o] = int32(lo), int32(n)
 		real, weights := a.real[o*taps:][:n], a.weights[o*taps:][:n]
 		var sum float64
@@ -133,15 +191,31 @@ func newAxis(k axisKey) *axis {
 			}
 		}
 	}
-	return a
+}
+
+// fillNearest gives each output the pixel that its middle lies in. Pillow adds the
+// scale up from output to output (ImagingScaleAffine), and so do we.
+func (a *axis) fillNearest(k axisKey) {
+	a.make(k.end-k.first, 1)
+	scale := float64(k.in) / float64(k.out)
+	at := float64(scale * 0.5)
+	for o := range k.end {
+		if o >= k.first {
+			i := o - k.first
+			a.start[i], a.count[i] = int32(min(int(at), k.in-1)), 1
+			a.real[i], a.weights[i] = 1, 1<<resamplePrecision
+		}
+		at += scale
+	}
 }
 
 // A resampler has the weights of the axis in work and the buffers of a resize,
 // for reuse.
 type resampler struct {
 	*axis
-	rows []byte
-	sums []int32
+	first int // row of the picture that the rows of the second pass begin with
+	rows  []byte
+	sums  []int32
 }
 
 var resamplers freelist[resampler]
@@ -164,57 +238,53 @@ func grow[T any](s []T, n int) []T {
 //
 // Source: Pillow 9.4, src/libImaging/Resample.c.
 func ResizeRGB(dst []byte, dw, dh int, src []byte, sw, sh int, f Filter) {
-	checkResize("ResizeRGB", dw, dh, sw, sh, f)
-	needLen("ResizeRGB", "src", len(src), sw*sh*3)
-	ResizeRGBCrop(dst, dw, dh, src, 3*sw, sw, sh, f)
+	const op = "ResizeRGB"
+	Whole(dw, dh).check(op, sw, sh, f)
+	needLen(op, "src", len(src), sw*sh*3)
+	needLen(op, "dst", len(dst), dw*dh*3)
+	ResizeRGBView(dst, Whole(dw, dh), src, 3*sw, sw, sh, f)
 }
 
-// ResizeRGBCrop is [ResizeRGB] of a part of a picture: its rows of sw pixels begin
-// stride bytes apart, the first one at src[0]. As with Image.crop before
-// Image.resize, pixels outside of the part play no role.
+// ResizeRGBView is a part of what [ResizeRGB] makes of a part of a picture, and no
+// more work than that part is. Rows of the source, of sw pixels, begin stride bytes
+// apart, the first one at src[0]; as with Image.crop before Image.resize, pixels
+// around them play no role. dst is (to.Part.Dy(), to.Part.Dx(), 3), the pixels of
+// Image.crop(to.Part) after Image.resize.
 //
-// ResizeRGBCrop panics as ResizeRGB does, and if stride is less than 3·sw or src
-// ends before the last row does.
-func ResizeRGBCrop(dst []byte, dw, dh int, src []byte, stride, sw, sh int, f Filter) {
-	const op = "ResizeRGBCrop"
-	checkResize(op, dw, dh, sw, sh, f)
+// ResizeRGBView panics as ResizeRGB does, and if to.Part is not a part of the resized
+// picture, stride is less than 3·sw or src ends before the last row does.
+func ResizeRGBView(dst []byte, to View, src []byte, stride, sw, sh int, f Filter) {
+	const op = "ResizeRGBView"
+	to.check(op, sw, sh, f)
+	dw, dh := to.Part.Dx(), to.Part.Dy()
 	needLen(op, "dst", len(dst), dw*dh*3)
 	if need := (sh-1)*stride + 3*sw; stride < 3*sw || len(src) < need {
 		panic(fmt.Sprintf("kernel: %s: src of %d bytes with rows of 3·%d every %d, want at least %d", op, len(src), sw, stride, need))
 	}
+	x, y := to.axes(sw, sh, f)
 	r := resamplers.get()
 	rows := dst
-	if dh != sh {
-		r.rows = grow(r.rows, dw*sh*3)
+	if to.Height != sh {
+		r.rows = grow(r.rows, dw*(y.hi-y.lo)*3)
 		rows = r.rows
 	}
-	if dw != sw {
-		r.axis = axisFor(sw, dw, f)
-		for y := range sh {
-			r.horizontal(rows[y*dw*3:(y+1)*dw*3], src[y*stride:][:sw*3])
-		}
-	} else {
-		for y := range sh {
-			copy(rows[y*dw*3:(y+1)*dw*3], src[y*stride:])
+	r.axis = x
+	for i := y.lo; i < y.hi; i++ {
+		row, from := rows[(i-y.lo)*dw*3:][:dw*3], src[i*stride:][:sw*3]
+		if to.Width == sw {
+			copy(row, from[3*x.lo:])
+		} else {
+			r.horizontal(row, from)
 		}
 	}
-	if dh != sh {
-		r.axis = axisFor(sh, dh, f)
+	if to.Height != sh {
+		r.axis, r.first = y, y.lo
 		r.sums = grow(r.sums, dw*3)
-		for y := range dh {
-			r.vertical(dst[y*dw*3:(y+1)*dw*3], rows, y)
+		for i := range dh {
+			r.vertical(dst[i*dw*3:][:dw*3], rows, i)
 		}
 	}
 	resamplers.put(r)
-}
-
-func checkResize(op string, dw, dh, sw, sh int, f Filter) {
-	if dw <= 0 || dh <= 0 || sw <= 0 || sh <= 0 {
-		panic(fmt.Sprintf("kernel: %s: %d×%d to %d×%d: a size is not positive", op, sw, sh, dw, dh))
-	}
-	if f < Box || f > Lanczos {
-		panic(fmt.Sprintf("kernel: %s: unknown filter %d", op, int(f)))
-	}
 }
 
 var (
@@ -262,7 +332,7 @@ func (r *resampler) columns(dst, src []byte, y, lo int) {
 		sums[i] = 1 << (resamplePrecision - 1)
 	}
 	for t, w := range r.weights[y*r.taps:][:r.count[y]] {
-		row := src[(int(r.start[y])+t)*n:][lo:n]
+		row := src[(int(r.start[y])-r.first+t)*n:][lo:n]
 		for i, v := range row {
 			sums[i] += int32(v) * w
 		}

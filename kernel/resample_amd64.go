@@ -25,7 +25,7 @@ func resamplePixels(r *resampler, dst, src []byte) {
 func resampleRows(r *resampler, dst, src []byte, y int) {
 	n := len(dst) &^ 15
 	if n > 0 {
-		resampleRowsAVX2(&dst[0], &src[int(r.start[y])*len(dst)], n, len(dst), &r.weights[y*r.taps], int(r.count[y]))
+		resampleRowsAVX2(&dst[0], &src[(int(r.start[y])-r.first)*len(dst)], n, len(dst), &r.weights[y*r.taps], int(r.count[y]))
 	}
 	r.columns(dst, src, y, n)
 }

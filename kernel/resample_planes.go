@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"image"
 	"math"
 )
 
@@ -20,44 +21,45 @@ func (p *YCbCr) ChromaSize() (w, h int) {
 	return (p.Width + p.SubX - 1) / p.SubX, (p.Height + p.SubY - 1) / p.SubY
 }
 
-// ResizeYCbCr cuts a square out of a picture in planes, resamples it to size×size
-// pixels and makes it 8-bit RGB, interleaved:
+// ResizeYCbCr cuts a part out of a picture in planes, resamples it, and makes a view
+// of the result 8-bit RGB, interleaved:
 //
-//	dst[y,x,·] = round(RGB(Σ v[y,j]·h[x,i]·p(left+i, top+j)))
+//	dst[y,x,·] = round(RGB(Σ v[Y+y,j]·h[X+x,i]·p(left+i, top+j)))
 //
 // where p is the picture with its chroma interpolated to full resolution as
-// libjpeg does ("fancy upsampling": weights 3/4 and 1/4, borders repeated), h and
-// v are the weights of [ResizeRGB], and RGB is the matrix of JFIF. Interpolation
-// is folded into the weights, planes are resampled apart, and rounding and clipping
-// to 0 … 255 come once, at the end. When side is size the weights are 1, and only
-// chroma is interpolated.
+// libjpeg does ("fancy upsampling": weights 3/4 and 1/4, borders repeated), left and
+// top are the corner of crop and X and Y that of to.Part, h and v are the weights of
+// [ResizeRGB] for crop resized to to.Width×to.Height, and RGB is the matrix of JFIF.
+// Interpolation is folded into the weights, planes are resampled apart, and rounding
+// and clipping to 0 … 255 come once, at the end. Along an axis that keeps its size the
+// weights are 1, and only chroma is interpolated.
 //
 // Weights have at least 14 bits and rows between the passes 6 bits of fraction: a
-// byte is within 0.5 + 0.06·max(1, side/size/8) of the formula in exact
-// arithmetic. Sums are of integers, so that the bits are the same on every tier.
+// byte is within 0.5 + 0.06·max(1, s/8) of the formula in exact arithmetic, where s is
+// how much the picture shrinks. Sums are of integers, so that the bits are the same on
+// every tier.
 //
-// src is (Height, Width) and the square lies within: 0 ≤ left, left+side ≤ Width,
-// and likewise for top. Samples that no output depends on are never read: those
-// farther than the filter's radius (and, for chroma, one sample) from the square
-// do not exist for it.
+// src is (Height, Width), crop a part of it, and dst (to.Part.Dy(), to.Part.Dx(), 3).
+// Samples that no output depends on play no role: those outside of crop, or of to's
+// [View.Reach] in it, and, for chroma, farther than one sample from there.
 //
 // ResizeYCbCr panics if a length or a number does not fit.
 //
 // Source: ITU-T T.871 (the matrix); Pillow 9.4, Resample.c (the weights);
 // libjpeg-turbo 2.1, jdsample.c (the interpolation).
-func ResizeYCbCr(dst []byte, size int, src *YCbCr, left, top, side int, f Filter) {
-	checkPlanes(dst, size, src, left, top, side, f)
+func ResizeYCbCr(dst []byte, to View, src *YCbCr, crop image.Rectangle, f Filter) {
+	checkPlanes(dst, to, src, crop, f)
 	work := planeWorks.get()
-	work.resize(dst, size, src, left, top, side, f)
+	work.resize(dst, to, src, crop, f)
 	planeWorks.put(work)
 }
 
-func checkPlanes(dst []byte, size int, src *YCbCr, left, top, side int, f Filter) {
+func checkPlanes(dst []byte, to View, src *YCbCr, crop image.Rectangle, f Filter) {
 	const op = "ResizeYCbCr"
-	checkResize(op, size, size, side, side, f)
-	needLen(op, "dst", len(dst), 3*size*size)
-	if left < 0 || top < 0 || left+side > src.Width || top+side > src.Height {
-		panic(fmt.Sprintf("kernel: %s: square of %d at (%d, %d) in %d×%d", op, side, left, top, src.Width, src.Height))
+	to.check(op, crop.Dx(), crop.Dy(), f)
+	needLen(op, "dst", len(dst), 3*to.Part.Dx()*to.Part.Dy())
+	if !crop.In(image.Rect(0, 0, src.Width, src.Height)) {
+		panic(fmt.Sprintf("kernel: %s: part %v of %d×%d", op, crop, src.Width, src.Height))
 	}
 	plane := func(name string, p []byte, stride, w, h int) {
 		if need := (h-1)*stride + w; stride < w || len(p) < need {
@@ -102,31 +104,34 @@ type planeAxes struct{ x, y *planeAxis }
 var planeWorks freelist[planeWork]
 
 type planeKey struct {
-	width, height, subX, subY, left, top, side, size int
-	filter                                           Filter
+	width, height, subX, subY int
+	to                        View
+	crop                      image.Rectangle
+	filter                    Filter
 }
 
-func (k *planeWork) resize(dst []byte, size int, src *YCbCr, left, top, side int, f Filter) {
+func (k *planeWork) resize(dst []byte, to View, src *YCbCr, crop image.Rectangle, f Filter) {
 	colour := src.Cb != nil
-	request := planeKey{src.Width, src.Height, src.SubX, src.SubY, left, top, side, size, f}
+	request := planeKey{src.Width, src.Height, src.SubX, src.SubY, to, crop, f}
 	if !colour {
 		request.subX, request.subY = 1, 1
 	}
 	if !k.have || k.request != request {
-		weights := axisFor(side, size, f)
-		k.luma = planeAxes{newPlaneAxis(weights, src.Width, left, 1), newPlaneAxis(weights, src.Height, top, 1)}
-		k.chroma = planeAxes{newPlaneAxis(weights, src.Width, left, request.subX), newPlaneAxis(weights, src.Height, top, request.subY)}
+		x, y := to.axes(crop.Dx(), crop.Dy(), f)
+		k.luma = planeAxes{newPlaneAxis(x, src.Width, crop.Min.X, 1), newPlaneAxis(y, src.Height, crop.Min.Y, 1)}
+		k.chroma = planeAxes{newPlaneAxis(x, src.Width, crop.Min.X, request.subX), newPlaneAxis(y, src.Height, crop.Min.Y, request.subY)}
 		k.request, k.have = request, true
 	}
-	padded := (size + rowPad - 1) / rowPad * rowPad
+	width := to.Part.Dx()
+	padded := (width + rowPad - 1) / rowPad * rowPad
 	for i := range k.rows {
 		k.rows[i] = grow(k.rows[i], padded)
 	}
 	k.middle = grow(k.middle, max(k.luma.x.room(), k.chroma.x.room()))
 	k.rgb = grow(k.rgb, 3*padded)
 	rgb, grey, rows := planesToRGBKernel.get(), greyToRGBKernel.get(), &k.rows
-	for y := range size {
-		out := dst[3*y*size:]
+	for y := range to.Part.Dy() {
+		out := dst[3*y*width:]
 		if len(out) < 3*padded {
 			out = k.rgb
 		}
@@ -138,8 +143,8 @@ func (k *planeWork) resize(dst []byte, size int, src *YCbCr, left, top, side int
 		} else {
 			grey(out[:3*padded], rows[0])
 		}
-		if len(dst[3*y*size:]) < 3*padded {
-			copy(dst[3*y*size:], out[:3*size])
+		if len(dst[3*y*width:]) < 3*padded {
+			copy(dst[3*y*width:], out[:3*width])
 		}
 	}
 }
@@ -163,7 +168,7 @@ type planeAxis struct {
 	shift   int
 }
 
-// newPlaneAxis moves weights, those of a square, to where it begins in an axis of
+// newPlaneAxis moves weights, those of a part, to where it begins in an axis of
 // n luma samples, and for a plane of every second one folds the interpolation
 // into them.
 func newPlaneAxis(weights *axis, n, first, sub int) *planeAxis {
