@@ -56,7 +56,8 @@ type Config struct {
 	Flip        bool                 `json:"flip"` // augment by left-right flips
 	Turn        bool                 `json:"turn"` // augment by quarter turns, gravity permitting
 	Normalize   dataloader.Normalize `json:"normalize"`
-	Pictures    dataloader.Pictures  `json:"pictures"` // how files become pixels
+	Geometry    dataloader.Geometry  `json:"geometry,omitzero"` // how pictures are cropped and resized
+	Pictures    dataloader.Pictures  `json:"pictures"`          // how files become pixels
 
 	// Precision of the matrix products of the towers. The loss, the optimiser, the weights that it updates, and all
 	// embeddings for validation are float32.
@@ -118,6 +119,11 @@ func (c Config) Validate() error {
 	}
 	if c.Freeze != "" && c.Freeze != nn.VisionTower && c.Freeze != nn.TextTower {
 		return fmt.Errorf("training: freeze %q: want %q or %q", c.Freeze, nn.VisionTower, nn.TextTower)
+	}
+	if t := c.transform(); t.Size > 0 { // else there is no image tower
+		if err := t.Validate(); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
 	}
 	for _, f := range []struct {
 		name string
@@ -181,7 +187,7 @@ func (c Config) warmupSteps() int { return optim.WarmupSteps(c.Warmup, c.Steps) 
 
 // transform returns how pictures enter the network, without augmentation.
 func (c Config) transform() dataloader.Transform {
-	return dataloader.Transform{Size: c.Model.Vision.ImageSize, Normalize: c.Normalize, Pictures: c.Pictures}
+	return dataloader.Transform{Size: c.Model.Vision.ImageSize, Geometry: c.Geometry, Normalize: c.Normalize, Pictures: c.Pictures}
 }
 
 // caption returns the caption of an item that the model learns.

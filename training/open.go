@@ -157,8 +157,8 @@ func (e *Embedder) Dim() int { return e.config.Model.EmbedDim }
 // Parameters is the number of learned numbers.
 func (e *Embedder) Parameters() int { return len(e.model.Params.Data()) }
 
-// Images returns the embeddings of pictures, (len(images), Dim()), row-major. Pictures are cropped to their central
-// square and resized to the network's input.
+// Images returns the embeddings of pictures, (len(images), Dim()), row-major. Pictures are cropped and
+// resized to the network's input.
 func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]float32, error) {
 	out := make([]float32, len(images)*e.Dim())
 	transform := e.config.transform()
@@ -170,6 +170,10 @@ func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]fl
 		for i, image := range part {
 			if image == nil {
 				return nil, fmt.Errorf("training: embed: picture %d is nil", at+i)
+			}
+			image, err := transform.Fit(image)
+			if err != nil {
+				return nil, fmt.Errorf("training: embed: picture %d: %w", at+i, err)
 			}
 			transform.Apply(e.pixels[i*transform.Len():(i+1)*transform.Len()], image, nil)
 		}
