@@ -1,9 +1,10 @@
 // Package tokenizer turns captions into token ids.
 //
-// A [Tokenizer] is what a text encoder needs: ids and how many there are. The
-// one implementation so far is [Words], a vocabulary of whole words built from
-// the training captions; it is what the small models use, and it is saved with
-// the checkpoint.
+// A [Tokenizer] is what a text encoder needs: ids and how many there are.
+// [Words] is a vocabulary of whole words built from the training captions; it
+// is what the small models use. [Subwords] is the tokenizer of a published
+// model, read from its folder: BERT's WordPiece, CLIP's byte-pair encoding,
+// Qwen2's byte-level one. Both are saved with the checkpoint.
 package tokenizer
 
 // Tokenizer maps a caption to token ids in [0, Size), or [Unknown].
