@@ -25,6 +25,8 @@ var layers = []string{
 	"embeddings",
 	"optim",
 	"loss",
+	"hub",
+	"hub/hubtest",
 	"pretrained",
 	"nn",
 	"graph",
