@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -41,7 +42,8 @@ const (
 	maxRank    = 1 << 12
 	maxAlpha   = 1e6
 	maxTargets = 1 << 14
-	maxPattern = 1 << 14
+	maxPattern = 1 << 14 // bytes
+	maxProgram = 1 << 13 // instructions: (x?){1000} has thousands in ten bytes
 )
 
 // Validate reports the first setting that makes no sense.
@@ -91,11 +93,7 @@ func MatchModules(targets []string, pattern string) (func(name string) bool, err
 	case len(pattern) > maxPattern:
 		return nil, fmt.Errorf("nn: lora: a pattern of %d bytes, at most %d are allowed", len(pattern), maxPattern)
 	case pattern != "":
-		whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
-		if err != nil {
-			return nil, fmt.Errorf("nn: lora: pattern %q: %w", pattern, err)
-		}
-		return whole.MatchString, nil
+		return matchWhole(pattern)
 	}
 	known := make(map[string]bool, len(targets))
 	for _, t := range targets {
@@ -113,6 +111,34 @@ func MatchModules(targets []string, pattern string) (func(name string) bool, err
 			name = rest
 		}
 	}, nil
+}
+
+// matchWhole returns the rule that a regular expression matches all of a name. Its time
+// is bounded by the length of the name and the size of the expression.
+func matchWhole(pattern string) (func(name string) bool, error) {
+	expr := `\A(?:` + pattern + `)\z`
+	fail := func(err error) (func(string) bool, error) {
+		return nil, fmt.Errorf("nn: lora: pattern %q: %w", pattern, err)
+	}
+	if _, err := regexp.Compile(pattern); err != nil { // it may not close the group
+		return fail(err)
+	}
+	parsed, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return fail(err)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return fail(err)
+	}
+	if n := len(program.Inst); n > maxProgram {
+		return fail(fmt.Errorf("%d instructions, at most %d are allowed", n, maxProgram))
+	}
+	whole, err := regexp.Compile(expr)
+	if err != nil {
+		return fail(err)
+	}
+	return whole.MatchString, nil
 }
 
 // Module is a linear layer of a model, or those rows of a layer that are a layer of
