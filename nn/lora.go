@@ -42,7 +42,7 @@ const (
 	maxRank    = 1 << 12
 	maxAlpha   = 1e6
 	maxTargets = 1 << 14
-	maxPattern = 1 << 14 // bytes
+	maxPattern = 1 << 12 // bytes
 	maxProgram = 1 << 13 // instructions: (x?){1000} has thousands in ten bytes
 )
 

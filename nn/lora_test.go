@@ -344,7 +344,7 @@ func TestLoRAErrors(t *testing.T) {
 		"nn: lora: pattern \"(?!x)\": error parsing regexp":                                           func(l *LoRA) { l.Targets, l.Pattern = nil, "(?!x)" },
 		"nn: lora: pattern \"a)(b\": error parsing regexp":                                            func(l *LoRA) { l.Targets, l.Pattern = nil, "a)(b" },
 		"nn: lora: pattern \"(abcdefghij?){1000}\": 13004 instructions, at":                           func(l *LoRA) { l.Targets, l.Pattern = nil, "(abcdefghij?){1000}" },
-		"nn: lora: a pattern of 20000 bytes, at most 16384 are allowed":                               func(l *LoRA) { l.Targets, l.Pattern = nil, strings.Repeat("x", 20000) },
+		"nn: lora: a pattern of 20000 bytes, at most 4096 are allowed":                                func(l *LoRA) { l.Targets, l.Pattern = nil, strings.Repeat("x", 20000) },
 		"nn: lora: 20000 targets, at most 16384 are allowed":                                          func(l *LoRA) { l.Targets = make([]string, 20000) },
 		"nn: lora: vision.blocks.0.attn.q: rank -1, want 1 to 4096":                                   func(l *LoRA) { l.Ranks = map[string]int{"vision.blocks.0.attn.q": -1} },
 		"nn: lora: vision.blocks.0.attn.q: alpha 0, want":                                             func(l *LoRA) { l.Alphas = map[string]float64{"vision.blocks.0.attn.q": 0} },

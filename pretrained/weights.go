@@ -72,7 +72,7 @@ func (m *Model) plan(p *nn.Params, tower nn.Tower) ([]job, error) {
 		}
 	}
 	for _, param := range p.All() {
-		if tower.Has(param.Name) && covered[param.Name] != param.Size() && !(isHead(param.Name) && newHead) {
+		if tower.Has(param.Name) && !isAdapter(param.Name) && covered[param.Name] != param.Size() && !(isHead(param.Name) && newHead) {
 			return nil, fmt.Errorf("nothing is published for parameter %s: the configuration is not that of the model", param.Name)
 		}
 	}
