@@ -174,10 +174,56 @@ func checkGradients(t *testing.T, g *golden, a *Adapter, n *nn.Model, pixels []f
 	}
 }
 
+func TestAdapterDINOv2(t *testing.T) {
+	dir := "testdata/lora_dinov2"
+	g := openGolden(t, dir)
+	_, a, n := adapted(t, dir)
+	pixels, shape := g.floats("in.pixel_values")
+	cotangent, _ := g.floats("in.cotangent")
+	onTiers(t, func(t *testing.T) {
+		for _, batch := range []int{shape[0], 1} {
+			g.near(t, "lora.cls", visionValues(t, n, pixels, batch)["pooled"], nil)
+
+			b := graph.NewBuilder()
+			side := n.Config.Vision.ImageSize
+			images := b.Input("images", batch, 3, side, side)
+			cls := n.Images.Forward(b, images, batch)
+			check(t, b.Err())
+			p, err := graph.Compile(b, graph.Config{Embedding: cls, Wrt: n.Wrt(b)})
+			check(t, err)
+			defer p.Close()
+			check(t, n.Bind(p))
+			size, dim, scalar := batch*3*side*side, n.Config.EmbedDim, 0.0
+			for i := 0; i*size < len(pixels); i++ {
+				upstream := cotangent[i*batch*dim : (i+1)*batch*dim]
+				check(t, p.SetFloats(images, pixels[i*size:(i+1)*size]))
+				check(t, p.Forward())
+				for j, v := range p.Value(cls) {
+					scalar += float64(v) * float64(upstream[j])
+				}
+				p.SetAccumulate(i > 0)
+				check(t, p.Backward(upstream))
+			}
+			g.near(t, "scalar", []float32{float32(scalar)}, nil)
+			if len(a.tensors) != 8 || len(p.Wrt()) != 8 {
+				t.Fatalf("%d tensors and %d gradients, want 8", len(a.tensors), len(p.Wrt()))
+			}
+			for _, tensor := range a.tensors {
+				g.near(t, "grad."+tensor.name, n.Params.Lookup(tensor.param).Grad, nil)
+			}
+		}
+		n.Merge(nil)
+		for _, batch := range []int{shape[0], 1} {
+			g.near(t, "lora.cls", visionValues(t, n, pixels, batch)["pooled"], nil)
+		}
+		_, _, n = adapted(t, dir) // read again
+	})
+}
+
 // What is written is what was read: the same tensors, bit for bit, under the same names,
 // and a configuration with the same settings.
 func TestWriteAdapter(t *testing.T) {
-	for _, dir := range []string{"testdata/lora_clip"} {
+	for _, dir := range []string{"testdata/lora_clip", "testdata/lora_dinov2"} {
 		m, a, n := adapted(t, dir)
 		out := filepath.Join(t.TempDir(), "adapter")
 		check(t, WriteAdapter(out, m, nn.VisionTower, n, a.Config.Base))
