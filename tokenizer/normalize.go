@@ -42,6 +42,18 @@ type bertNormalizer struct {
 	lower   bool
 }
 
+// override takes what tokenizer_config.json says: for transformers it counts
+// more than tokenizer.json.
+func (n *bertNormalizer) override(config *object) {
+	has := func(key string) bool { _, ok := config.fields[key]; return ok }
+	n.chinese = config.flag("tokenize_chinese_chars", n.chinese)
+	lower := config.flag("do_lower_case", n.lower)
+	if has("strip_accents") || lower != n.lower {
+		n.accents = config.flag("strip_accents", lower)
+	}
+	n.lower = lower
+}
+
 func (n bertNormalizer) normalize(s string) string {
 	if n.clean || n.chinese {
 		var b strings.Builder

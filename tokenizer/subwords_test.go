@@ -112,6 +112,8 @@ func TestSettings(t *testing.T) {
 	}{
 		{`{}`, "A é 中中", []int32{4, 6, 7, 7}},
 		{`{"do_lower_case":false}`, "A é 中中", []int32{3, 5, 7, 7}},
+		{`{"do_lower_case":true}`, "A é 中中", []int32{4, 6, 7, 7}},
+		{`{"do_lower_case":true,"strip_accents":null}`, "A é 中中", []int32{4, 6, 7, 7}},
 		{`{"strip_accents":false}`, "A É", []int32{4, 5}},
 		{`{"do_lower_case":false,"strip_accents":true}`, "A é", []int32{3, 6}},
 		{`{"tokenize_chinese_chars":false}`, "中中 国中", []int32{7, 8, 9}},
@@ -120,6 +122,16 @@ func TestSettings(t *testing.T) {
 		tok := open(t, map[string][]byte{"vocab.txt": vocab, "tokenizer_config.json": []byte(tt.config)})
 		if got := tok.Encode(tt.text); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: Encode(%q) = %d, want %d", tt.config, tt.text, got, tt.want)
+		}
+		// What tokenizer.json says does not count where the settings say something.
+		cased := change(t, change(t, tinyBERT, `"[UNK]":0,"[CLS]":1,"[SEP]":2,"a":3,"##b":4,"##bc":5,"##":6,"ab":7`,
+			`"[UNK]":0,"[CLS]":1,"[SEP]":2,"A":3,"a":4,"é":5,"e":6,"中":7,"##中":8,"国中":9`), `"strip_accents":null`, `"strip_accents":true`)
+		if strings.Contains(tt.config, "unk_token") {
+			cased = change(t, cased, `"unk_token":"[UNK]"`, `"unk_token":"e"`)
+		}
+		tok = open(t, map[string][]byte{"tokenizer.json": []byte(cased), "tokenizer_config.json": []byte(tt.config)})
+		if got := tok.Encode(tt.text); !slices.Equal(got, tt.want) {
+			t.Errorf("tokenizer.json, %s: Encode(%q) = %d, want %d", tt.config, tt.text, got, tt.want)
 		}
 	}
 }

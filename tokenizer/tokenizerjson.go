@@ -199,7 +199,7 @@ func (o *object) done() error {
 }
 
 // readTokenizer reads tokenizer.json.
-func (t *Subwords) readTokenizer(files map[string][]byte, _ *settingsFiles) error {
+func (t *Subwords) readTokenizer(files map[string][]byte, s *settingsFiles) error {
 	o := newObject(fileTokenizer, files[fileTokenizer])
 	o.need("model")
 	if v := o.text("version", "1.0"); v != "1.0" {
@@ -216,7 +216,7 @@ func (t *Subwords) readTokenizer(files map[string][]byte, _ *settingsFiles) erro
 	if err := t.readModel(at("model"), sections["model"]); err != nil {
 		return err
 	}
-	var c components
+	c := components{config: s.config}
 	if raw := sections["normalizer"]; raw != nil {
 		if err := c.normalizers(at("normalizer"), raw, 0, &t.normalize); err != nil {
 			return err
@@ -467,8 +467,9 @@ func (t *Subwords) setBPE(at string, m bpe, unknown string, pairs [][2]string) e
 
 // components counts what a pipeline consists of.
 type components struct {
-	count int
-	bytes bool // there is a byte-level pre-tokenizer
+	config *object // tokenizer_config.json
+	count  int
+	bytes  bool // there is a byte-level pre-tokenizer
 }
 
 // open reads the type of a component; depth is how many Sequences it is in.
@@ -519,6 +520,12 @@ func (c *components) normalizers(at string, raw json.RawMessage, depth int, to *
 	case "BertNormalizer":
 		n := bertNormalizer{clean: o.flag("clean_text", true), chinese: o.flag("handle_chinese_chars", true), lower: o.flag("lowercase", true)}
 		n.accents = o.flag("strip_accents", n.lower)
+		if depth == 0 {
+			n.override(c.config)
+			if err := c.config.err; err != nil {
+				return err
+			}
+		}
 		*to = append(*to, n.normalize)
 	case "Replace":
 		o.need("pattern", "content")

@@ -107,8 +107,8 @@ func (t *Subwords) readBERT(files map[string][]byte, s *settingsFiles) error {
 	if c.decode("never_split", &never, "a list of strings"); len(never) > 0 {
 		c.fail(".never_split: not supported; want null")
 	}
-	n := bertNormalizer{clean: true, chinese: c.flag("tokenize_chinese_chars", true), lower: c.flag("do_lower_case", true)}
-	n.accents = c.flag("strip_accents", n.lower)
+	n := bertNormalizer{clean: true, chinese: true, accents: true, lower: true}
+	n.override(c)
 	if c.err != nil {
 		return c.err
 	}
