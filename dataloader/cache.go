@@ -57,10 +57,10 @@ type CacheStats struct {
 const DefaultCacheBytes = 20 << 30
 
 // The versions change when the pixels of the same file and settings do: of the largest
-// square, and of other geometries.
+// square, converted by ourselves, and of all others.
 const (
 	cacheVersion         = "relsim square 1"
-	cacheVersionGeometry = "relsim geometry 1"
+	cacheVersionSettings = "relsim settings 1"
 )
 
 // An entry is the magic, the size and the checksum, four bytes each, and the pixels.
@@ -185,11 +185,11 @@ type cacheKey [sha256.Size]byte
 
 func keyOf(data []byte, t Transform) (k cacheKey) {
 	h := sha256.New()
-	if t.Geometry.Resize == CropSquare {
+	if t.Geometry.Resize == CropSquare && t.Pictures.Convert == "" {
 		fmt.Fprintf(h, "%s\n%d %q %t\n%d\n", cacheVersion, t.Size, t.Pictures.JPEG, t.Pictures.Draft, len(data))
 	} else {
 		width, height := t.bounds()
-		fmt.Fprintf(h, "%s\n%d×%d %+v %q %t\n%d\n", cacheVersionGeometry, width, height, t.Geometry, t.Pictures.JPEG, t.Pictures.Draft, len(data))
+		fmt.Fprintf(h, "%s\n%d×%d %+v %+v\n%d\n", cacheVersionSettings, width, height, t.Geometry, t.Pictures, len(data))
 	}
 	h.Write(data)
 	h.Sum(k[:0])

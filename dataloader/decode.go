@@ -32,7 +32,7 @@ func DecodeFile(path string, l Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im, err := decode(data, l)
+	im, err := decode(data, l, "")
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}
@@ -72,17 +72,18 @@ func readPicture(path string, l Limits, buf []byte) ([]byte, error) {
 //   - An EXIF orientation (JPEG, PNG and WebP) is applied: the picture stands as
 //     it is meant to be seen.
 //   - Transparent pixels are composited over white: (a·c + (1-a)·255), rounded.
-//   - 16-bit channels are rounded to 8 bits: (v + 128) / 257. Pillow, in
-//     contrast, cuts the low byte off, and clips grey ones at 255.
+//   - 16-bit channels are rounded to 8 bits: (v + 128) / 257.
 //   - Grey and palette pictures, CMYK and YCCK become RGB. Colour profiles are
 //     not applied.
 //   - Lossy WebP is converted from the video range that it is coded in, as
 //     libwebp does.
 //
+// Pillow converts otherwise: see [ConvertPillow].
+//
 // A picture that is truncated or broken, larger than l, animated or of another
 // format is an error, and so is a panic of a decoder.
 func Decode(data []byte, l Limits) (*Image, error) {
-	im, err := decode(data, l)
+	im, err := decode(data, l, "")
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
 	}
@@ -127,11 +128,12 @@ func guard(f func() (*Image, error)) (im *Image, err error) {
 	return f()
 }
 
-func decode(data []byte, l Limits) (*Image, error) {
-	return guard(func() (*Image, error) { return decodeOrPanic(data, l) })
+// decode is [Decode], or converts to RGB in another way: see [Pictures].
+func decode(data []byte, l Limits, convert string) (*Image, error) {
+	return guard(func() (*Image, error) { return decodeOrPanic(data, l, convert) })
 }
 
-func decodeOrPanic(data []byte, l Limits) (*Image, error) {
+func decodeOrPanic(data []byte, l Limits, convert string) (*Image, error) {
 	if int64(len(data)) > l.Bytes {
 		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(data), l.Bytes)
 	}
@@ -157,6 +159,9 @@ func decodeOrPanic(data []byte, l Limits) (*Image, error) {
 	}
 	if b := src.Bounds(); b.Dx() != cfg.Width || b.Dy() != cfg.Height {
 		return nil, fmt.Errorf("%s of %d×%d pixels, its header says %d×%d", c.name, b.Dx(), b.Dy(), cfg.Width, cfg.Height)
+	}
+	if convert == ConvertPillow {
+		return asPillow(src, c.name == "WebP", c.name == "PNG" && greyPNG(data)), nil
 	}
 	im := toRGB(src, c.name == "WebP")
 	return orient(im, orientationOf(c.exif(data))), nil

@@ -2,11 +2,13 @@ package dataloader
 
 import (
 	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"math"
 	"math/rand/v2"
@@ -570,4 +572,81 @@ func ExampleTransform_WithSize() {
 	fmt.Println(t.Size, t.Geometry.Side, err)
 	// Output:
 	// 518 592 <nil>
+}
+
+// TestConvertPillow compares with convert("RGB") of pictures with opacity, 16 bits and an
+// EXIF orientation, and with what processors make of that. PNG is exact.
+func TestConvertPillow(t *testing.T) {
+	pillow := Pictures{Convert: ConvertPillow}
+	for _, tt := range []struct {
+		file, golden string
+		tr           Transform
+		mean         float64
+		most         int
+	}{
+		{"preprocess/rgba.png", "clip224", published(t, "clip"), 0, 0},
+		{"preprocess/rgba.png", "dinov2224", published(t, "dinov2"), 0, 0},
+		{"preprocess/grey16.png", "rgb", Transform{}, 0, 0},
+		{"preprocess/grey16.png", "relsim448", Transform{Size: 448}, 0, 0},
+		{"preprocess/rgb16.png", "rgb", Transform{}, 0, 0},
+		{"preprocess/grey_alpha.png", "rgb", Transform{}, 0, 0},
+		{"preprocess/palette_trns.png", "rgb", Transform{}, 0, 0},
+		{"palette.png", "clip224", published(t, "clip"), 0, 0},
+		{"grey.png", "dinov2224", published(t, "dinov2"), 0, 0},
+		{"jpeg_exif6.jpg", "clip224", published(t, "clip"), 0.3, 3},
+		{"jpeg_exif6.jpg", "dinov2224", published(t, "dinov2"), 0.3, 3},
+		{"jpeg_exif3.jpg", "rgb", Transform{}, 0.4, 3},
+		{"jpeg_exif6.jpg", "rgb", Transform{}, 0.4, 3},
+	} {
+		golden := "preprocess/" + filepath.Base(tt.file) + "." + tt.golden + ".png"
+		if tt.tr.Size == 0 { // as it is
+			w, h, _ := rgbImage(t, golden)
+			tt.tr = Transform{Size: h, Width: w, Geometry: Geometry{Resize: ResizeNone}}
+		}
+		tt.tr.Pictures = pillow
+		im, err := DecodeSquare(readFile(t, tt.file), DefaultLimits, tt.tr)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if mean, most := difference(t, im, golden); mean > tt.mean || most > tt.most {
+			t.Errorf("%s: mean difference %.3f, largest %d, want at most %v and %d", golden, mean, most, tt.mean, tt.most)
+		}
+	}
+	if err := (Transform{Size: 8, Pictures: Pictures{Convert: "white"}}).Validate(); err == nil || !strings.Contains(err.Error(), `"white": want "pillow"`) {
+		t.Errorf("%v", err)
+	}
+	if keyOf(nil, Transform{Size: 8}) == keyOf(nil, Transform{Size: 8, Pictures: pillow}) {
+		t.Error("one name in the cache")
+	}
+}
+
+// TestConvertPillowForms: a transparent colour is dropped like opacity, in the formats that
+// keep it apart, and 16-bit grey is clipped with one too.
+func TestConvertPillowForms(t *testing.T) {
+	chunk := func(kind string, data []byte) []byte {
+		b := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
+		b = append(append(b, kind...), data...)
+		return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+	}
+	// One row of two pixels of 16-bit grey, 300 and 7, of which 300 is transparent.
+	header := append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 2), 1), 16, 0, 0, 0, 0)
+	var rows bytes.Buffer
+	z := zlib.NewWriter(&rows)
+	z.Write([]byte{0, 1, 44, 0, 7})
+	z.Close()
+	file := slices.Concat([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", header), chunk("tRNS", []byte{1, 44}), chunk("IDAT", rows.Bytes()), chunk("IEND", nil))
+	for _, tt := range []struct {
+		data []byte
+		want []byte
+	}{
+		{file, []byte{255, 255, 255, 7, 7, 7}},
+		{encodePNG(t, &image.NRGBA64{Pix: []byte{0x12, 0xff, 0x34, 0xff, 0x56, 0xff, 0, 0, 0xfe, 0xff, 1, 0, 2, 0, 0x80, 0}, Stride: 16, Rect: image.Rect(0, 0, 2, 1)}), []byte{0x12, 0x34, 0x56, 0xfe, 1, 2}},
+		{encodePNG(t, &image.NRGBA{Pix: []byte{9, 8, 7, 0, 1, 2, 3, 255}, Stride: 8, Rect: image.Rect(0, 0, 2, 1)}), []byte{9, 8, 7, 1, 2, 3}},
+	} {
+		im, err := DecodeSquare(tt.data, DefaultLimits, Transform{Size: 1, Width: 2, Geometry: Geometry{Resize: ResizeNone}, Pictures: Pictures{Convert: ConvertPillow}})
+		if err != nil || !bytes.Equal(im.Pix, tt.want) {
+			t.Errorf("%v (%v), want %v", im, err, tt.want)
+		}
+	}
 }

@@ -37,7 +37,21 @@ type Pictures struct {
 	// only, where the square, or what is resized, is then no smaller than what it is
 	// resized to. Its edges move by less than a pixel of that size.
 	Draft bool `json:"draft,omitempty"`
+
+	// Convert is "" for the conversion to RGB that [Decode] describes, or
+	// ConvertPillow.
+	Convert string `json:"convert,omitempty"`
 }
+
+// ConvertPillow, for Pictures.Convert, is what Image.open(file).convert("RGB") of Pillow
+// does, which is how published models are usually given their pictures. It differs from
+// [Decode] so:
+//
+//   - An EXIF orientation is not applied.
+//   - Opacity is dropped, and colours under transparent pixels appear.
+//   - The low byte of 16-bit channels is cut off, and 16-bit grey is clipped at 255: of
+//     such a picture hardly more than white is left.
+const ConvertPillow = "pillow"
 
 // ChoosePictures returns the settings for one of the names of JPEG decoders. The
 // automatic choice is the decoder in Go, installed library or not: with the assembly
@@ -59,8 +73,11 @@ func ChoosePictures(name string) (Pictures, error) {
 	return Pictures{}, fmt.Errorf("dataloader: JPEG decoder %q: want %s, %s, %s or %s", name, JPEGAuto, JPEGGo, JPEGTurbo, JPEGReference)
 }
 
-// Validate returns an error that names the decoder that is not known.
+// Validate returns an error that names the decoder or the conversion that is not known.
 func (p Pictures) Validate() error {
+	if p.Convert != "" && p.Convert != ConvertPillow {
+		return fmt.Errorf("dataloader: conversion of pictures %q: want %q, or none", p.Convert, ConvertPillow)
+	}
 	switch p.JPEG {
 	case "", JPEGGo, JPEGTurbo, JPEGReference:
 		return nil
@@ -176,8 +193,8 @@ func squareFile(path string, l Limits, t Transform, w *workspace) (*Image, error
 
 // DecodeSquare decodes a picture, and cuts and resizes it to t.Size×t.Size pixels as t
 // says, in the way of t.Pictures. It takes and refuses what [Decode] and
-// [Transform.Fit] do: an EXIF orientation is applied first, a picture that is broken or
-// larger than l is an error.
+// [Transform.Fit] do: an EXIF orientation is applied first (unless t.Pictures converts
+// as Pillow does), a picture that is broken or larger than l is an error.
 //
 // Of JPEG pictures of the kinds that package jpeg takes, chroma is interpolated as
 // libjpeg does, where the reference repeats it; and a pixel is rounded once.
@@ -198,7 +215,7 @@ func decodeSquare(data []byte, l Limits, t Transform, w *workspace) (*Image, err
 		// What package jpeg leaves to others, and what it calls broken, is for the
 		// reference to judge.
 	}
-	im, err := decode(data, l)
+	im, err := decode(data, l, t.Pictures.Convert)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +238,10 @@ func squareOfJPEG(data []byte, l Limits, t Transform, w *workspace) (*Image, err
 		return nil, err
 	}
 	defer release()
-	orientation := orientationOf(exifOfJPEG(data))
+	orientation := 1
+	if t.Pictures.Convert != ConvertPillow {
+		orientation = orientationOf(exifOfJPEG(data))
+	}
 	width, height := h.Width, h.Height
 	if orientation >= 5 {
 		width, height = height, width

@@ -418,8 +418,21 @@ func FuzzDecodeSquare(f *testing.F) {
 		if err == nil && (im.Width != 9 || im.check() != nil) {
 			t.Fatalf("%d×%d: %v", im.Width, im.Height, im.check())
 		}
-		if _, whole := Decode(data, l); whole == nil && err != nil {
+		_, whole := Decode(data, l)
+		if whole == nil && err != nil {
 			t.Fatalf("Decode takes it, DecodeSquare says %v", err)
+		}
+		// Other geometries refuse pictures that are too long, and nothing else.
+		tr := geometries[len(data)%len(geometries)]
+		if len(data)%2 == 1 {
+			tr.Pictures = Pictures{Convert: ConvertPillow, Draft: true}
+		}
+		im, err = DecodeSquare(data, l, tr)
+		if w, h := tr.bounds(); err == nil && (im.Width != w || im.Height != h || im.check() != nil) {
+			t.Fatalf("%+v: %d×%d: %v", tr, im.Width, im.Height, im.check())
+		}
+		if whole == nil && err != nil && !strings.Contains(err.Error(), "at most") {
+			t.Fatalf("%+v: Decode takes it, DecodeSquare says %v", tr, err)
 		}
 	})
 }
