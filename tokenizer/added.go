@@ -100,15 +100,17 @@ type segment struct {
 }
 
 // segments yields text and the added tokens in it, in order. The leftmost token
-// is taken, of several the longest; they do not overlap.
-func (c *cutter) segments(text string) iter.Seq[segment] {
+// is taken, of several the longest; they do not overlap. Bytes looked at are
+// counted in steps.
+func (c *cutter) segments(text string, steps *int) iter.Seq[segment] {
 	return func(yield func(segment) bool) {
-		begin, steps := 0, 0
+		begin := 0
+		blank := 0 // white space was taken along up to here
 		for i := 0; i < len(text); i++ {
 			if !c.first[text[i]] {
 				continue
 			}
-			number, n := c.longest("", text[i:], &steps)
+			number, n := c.longest("", text[i:], steps)
 			if n == 0 {
 				continue
 			}
@@ -121,7 +123,11 @@ func (c *cutter) segments(text string) iter.Seq[segment] {
 				start = begin + len(strings.TrimRightFunc(text[begin:start], unicode.IsSpace))
 			}
 			if token.rstrip {
-				end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+				if end > blank { // not inside of it
+					blank = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+					*steps += blank - end
+				}
+				end = blank
 			}
 			if begin < start && !yield(segment{text[begin:start], Unknown}) {
 				return

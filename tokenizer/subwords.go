@@ -25,7 +25,7 @@ const (
 	maxVocabularyFile = 32 << 20 // bytes of tokenizer.json, vocab.txt, vocab.json and merges.txt
 	maxSettingsFile   = 4 << 20  // bytes of the other files
 	maxPiece          = 4096     // bytes of a token
-	maxWordChars      = 1000     // the most that max_input_chars_per_word may be
+	maxWordChars      = 256      // the most that max_input_chars_per_word may be
 	maxAddedToken     = 256      // bytes of a token that is cut out of the text
 	maxAddedTokens    = 1 << 20  // bytes of all of them
 	maxComponents     = 32       // normalizers, pre-tokenizers, post-processors
@@ -295,7 +295,7 @@ func (t *Subwords) encode(text string, limit int) ([]int32, int) {
 	}
 	w := new(work)
 	ids := []int32{}
-	for raw := range t.plain.segments(text) {
+	for raw := range t.plain.segments(text, &w.steps) {
 		if raw.id >= 0 {
 			ids = append(ids, raw.id)
 			continue
@@ -304,7 +304,7 @@ func (t *Subwords) encode(text string, limit int) ([]int32, int) {
 		for _, normalize := range t.normalize {
 			part = normalize(part)
 		}
-		for segment := range t.normalized.segments(part) {
+		for segment := range t.normalized.segments(part, &w.steps) {
 			if segment.id >= 0 {
 				ids = append(ids, segment.id)
 				continue
