@@ -28,6 +28,7 @@ func parseViT(m *Model, _ folder, config []byte) error {
 		Pool         string `json:"global_pool"`
 		Args         struct {
 			Heads int `json:"num_heads"`
+			Patch int `json:"patch_size"`
 		} `json:"model_args"`
 	}{Pool: "token"}
 	if err := decode(config, &c); err != nil {
@@ -43,6 +44,9 @@ func parseViT(m *Model, _ folder, config []byte) error {
 	patch, err := strconv.Atoi(parts[2])
 	if err != nil {
 		return fmt.Errorf("config.json: architecture %q: %w", c.Architecture, err)
+	}
+	if c.Args.Patch != 0 {
+		patch = c.Args.Patch
 	}
 	position, err := m.files.shape("pos_embed", 3)
 	if err != nil {
