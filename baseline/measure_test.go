@@ -454,6 +454,18 @@ func TestEmbeddings(t *testing.T) {
 	if got := scores(t, Chance(), 1, 3); !slices.Equal(got, []float32{0, 0, 0}) {
 		t.Errorf("chance scores %v", got)
 	}
+	// Of a query that has another vector, such as a caption's.
+	asked := QueryEmbeddings("captions", []float32{0, 2, 1, 1, 3, 0}, []float32{1, 0, 0.5, 0.75, 0, -1}, 3, 2)
+	if NeedsPixels(asked) {
+		t.Error("vectors need no pixels")
+	}
+	if got := scores(t, asked, 0, 3); !slices.Equal(got, []float32{0, 1.5, -2}) {
+		t.Errorf("scores %v", got)
+	}
+	block := make([]float32, 4)
+	if err := asked.(BlockMeasure).ScoresBlock([]int{2, 1}, block); err != nil || !slices.Equal(block, []float32{3, 1.5, 1, 1.25}) {
+		t.Errorf("scores of a block %v, %v", block, err)
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("5 values for 3 vectors of width 2: no panic")

@@ -31,6 +31,7 @@ type vectors struct {
 	data      []float32 // (n, dim)
 	norms     []float32 // squared; nil for the dot product
 	euclidean bool
+	asked     []float32 // (n, dim), what queries are compared by; nil: data
 }
 
 func (v *vectors) Name() string { return v.name }
@@ -60,6 +61,14 @@ func (v *vectors) center() {
 
 func (v *vectors) row(i int) []float32 { return v.data[i*v.dim : (i+1)*v.dim] }
 
+// query is the vector that picture i is compared by as a query.
+func (v *vectors) query(i int) []float32 {
+	if v.asked == nil {
+		return v.row(i)
+	}
+	return v.asked[i*v.dim : (i+1)*v.dim]
+}
+
 func (v *vectors) Scores(query int, dst []float32) error {
 	return v.ScoresBlock([]int{query}, dst)
 }
@@ -69,11 +78,11 @@ func (v *vectors) ScoresBlock(queries []int, dst []float32) error {
 		return err
 	}
 	n := len(dst) / len(queries)
-	a := v.row(queries[0])
+	a := v.query(queries[0])
 	if len(queries) > 1 {
 		a = make([]float32, len(queries)*v.dim)
 		for r, q := range queries {
-			copy(a[r*v.dim:(r+1)*v.dim], v.row(q))
+			copy(a[r*v.dim:(r+1)*v.dim], v.query(q))
 		}
 	}
 	kernel.Gemm(nil, false, true, len(queries), n, v.dim, a, v.dim, v.data, v.dim, dst, n, false)
@@ -117,6 +126,19 @@ func Embeddings(name string, data []float32, n, dim int) Measure {
 		panic(fmt.Sprintf("baseline: embeddings %s: %d values for %d vectors of width %d", name, len(data), n, dim))
 	}
 	return &embeddings{vectors{name: name, n: n, dim: dim, data: data}}
+}
+
+// QueryEmbeddings is [Embeddings] where a query is compared by another vector than the one that it is found by, such as
+// that of its caption:
+//
+//	score(q, i) = queries[q]·data[i]
+//
+// queries is (n, dim) too. It panics if a length does not fit.
+func QueryEmbeddings(name string, queries, data []float32, n, dim int) Measure {
+	if n < 0 || dim < 1 || len(queries) != n*dim || len(data) != n*dim {
+		panic(fmt.Sprintf("baseline: embeddings %s: %d and %d values for %d vectors of width %d", name, len(queries), len(data), n, dim))
+	}
+	return &embeddings{vectors{name: name, n: n, dim: dim, data: data, asked: queries}}
 }
 
 type embeddings struct{ vectors }

@@ -47,6 +47,11 @@ func FromEvaluation(e *training.Evaluation, command []string, took time.Duration
 		}
 		in.Skipped.Count = len(in.Skipped.List)
 	}
+	for _, m := range e.Result.Methods {
+		if m.About != nil {
+			in.Facts.More = append(in.Facts.More, Fact{"Baseline " + m.Name, m.About.How + "; " + m.About.Path})
+		}
+	}
 	// One picture may be in the gallery and in the list of the run, and in that with several captions.
 	skip(e.Broken)
 	if len(e.Runs) == 0 {
@@ -57,6 +62,7 @@ func FromEvaluation(e *training.Evaluation, command []string, took time.Duration
 	c := main.Config
 	in.Title = main.Name + ", trained on " + c.Captions + " captions"
 	in.Facts = Facts{
+		More:       in.Facts.More,
 		Data:       main.Source.Data,
 		Model:      fmt.Sprintf("%d px, %s stem, %d layers of width %d; text: %s", c.Model.Vision.ImageSize, c.Model.Vision.Stem, c.Model.Vision.Layers, c.Model.Vision.Width, c.Model.Text.Kind),
 		Captions:   c.Captions,

@@ -7,6 +7,7 @@ import (
 
 	"relsim/metrics"
 	"relsim/retrieval"
+	"relsim/training"
 )
 
 // A tile is one figure of the page's head.
@@ -70,8 +71,8 @@ func summarise(r *retrieval.Result) summary {
 	chance := byKind(r.Methods, retrieval.ChanceKind)
 	if best != nil {
 		b := best.ImageToImage[r1]
-		s.Tiles = append(s.Tiles, tile{num3(b.Mean), reach(b), best.Name + ": best measure of appearance", "baseline"})
-		say("The best measure of appearance at this, <b>%s</b>, gets %s. %s", best.Name, bracket(b), template.HTML(verdict(r, ours, best)))
+		s.Tiles = append(s.Tiles, tile{num3(b.Mean), reach(b), best.Name + ": best " + kindOf(best), "baseline"})
+		say("The best %s at this, <b>%s</b>, gets %s. %s", kindOf(best), best.Name, bracket(b), template.HTML(verdict(r, ours, best)))
 	}
 	if chance != nil {
 		if c, ok := chance.ImageToImage[r1]; ok {
@@ -114,7 +115,7 @@ func summarise(r *retrieval.Result) summary {
 			text := fmt.Sprintf("On relations that it never saw in training, %s gets %s", template.HTMLEscapeString(ours.Name), bracket(h))
 			if b := bestBaseline(r.HeldOut); b != nil {
 				bv := b.ImageToImage[r1]
-				text += fmt.Sprintf("; the best measure of appearance there, %s, %s", template.HTMLEscapeString(b.Name), bracket(bv))
+				text += fmt.Sprintf("; the best %s there, %s, %s", kindOf(b), template.HTMLEscapeString(b.Name), bracket(bv))
 				if h.Low <= bv.High {
 					text += ". <b>These intervals overlap: no difference is shown</b>"
 				}
@@ -291,6 +292,15 @@ func byName(methods []retrieval.MethodResult, name string) *retrieval.MethodResu
 		}
 	}
 	return nil
+}
+
+// kindOf is what a baseline is called in a sentence. What goes by captions, or was computed elsewhere, may not be one of
+// appearance.
+func kindOf(m *retrieval.MethodResult) string {
+	if a := m.About; a != nil && (a.Kind == training.CLIPTextBaseline || a.Kind == training.EmbeddingsBaseline) {
+		return "baseline"
+	}
+	return "measure of appearance"
 }
 
 // bestBaseline is the baseline of appearance with the highest recall@1; the

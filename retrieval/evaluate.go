@@ -99,6 +99,11 @@ func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Res
 		if err := m.Images.Prepare(ctx, pixels); err != nil {
 			return nil, fmt.Errorf("retrieval: evaluate: method %q: %w", m.Name, err)
 		}
+		if moded, ok := m.Images.(interface{ Mode() string }); ok && m.About != nil { // known of the pictures only
+			about := *m.About
+			about.How += "; " + moded.Mode()
+			m.About = &about
+		}
 		v, err := e.measure(ctx, m, e.axis(n, m.Name), report)
 		if err != nil {
 			return nil, err
@@ -246,11 +251,11 @@ func (e *evaluation) measure(ctx context.Context, m Method, axis func(*pair) *fl
 	}
 	// Rows to score: the queries, and the near misses for their names.
 	rows := slices.Clone(e.queries)
-	for i := range e.set.NearMiss {
-		rows = append(rows, len(e.set.Items)+i)
-	}
 	var namer *namer
-	if len(e.set.NearMiss) > 0 {
+	if len(e.set.NearMiss) > 0 && !m.ByCaption {
+		for i := range e.set.NearMiss {
+			rows = append(rows, len(e.set.Items)+i)
+		}
 		namer = e.newNamer(m)
 		v.named = make([]naming, len(rows))
 	}

@@ -723,3 +723,41 @@ func BenchmarkEvaluate(b *testing.B) {
 		}
 	}
 }
+
+// moded is a measure that says how it compares.
+type moded struct{ baseline.Measure }
+
+func (moded) Mode() string { return "one by one" }
+
+// A method that goes by the caption of a query says nothing of near misses, whose caption does not hold, and is not even
+// asked about them.
+func TestByCaption(t *testing.T) {
+	s := grid(4, 6, 1, 3)
+	want := oracle(s, "oracle")
+	captions := make(map[string][]float32)
+	for c, caption := range s.Captions() {
+		captions[caption.Text] = want.Text.Captions[c*want.Text.Dim : (c+1)*want.Text.Dim]
+	}
+	var queries []float32
+	for _, item := range s.Items {
+		queries = append(queries, captions[item.Caption]...)
+	}
+	for range len(s.NearMiss) * want.Text.Dim {
+		queries = append(queries, float32(math.NaN())) // an error, if it were scored
+	}
+	measure := moded{baseline.QueryEmbeddings("captions", queries, want.Text.Pictures, s.Len(), want.Text.Dim)}
+	m := Method{Name: "captions", Kind: Baseline, Images: measure, ByCaption: true, About: &About{Kind: "clip-text", Path: "dir", How: "cosine"}}
+	r := evaluate(t, s, quick(), oracle(s, "oracle"), m)
+	got := r.Methods[1]
+	near(t, "recall@1", got.ImageToImage["recall@1"].Mean, 1, 0)
+	near(t, "recall@1 of held-out relations", r.HeldOut[1].ImageToImage["recall@1"].Mean, 1, 0)
+	if got.NearMiss != nil || r.HeldOut[1].NearMiss != nil || r.Methods[0].NearMiss == nil {
+		t.Errorf("near misses %+v, and of the oracle %+v", got.NearMiss, r.Methods[0].NearMiss)
+	}
+	if about := (About{"clip-text", "dir", "cosine; one by one"}); got.About == nil || *got.About != about {
+		t.Errorf("about %+v, want %+v", got.About, about)
+	}
+	if m.About.How != "cosine" {
+		t.Errorf("the caller's method was changed: %+v", m.About)
+	}
+}

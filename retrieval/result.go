@@ -68,6 +68,7 @@ func (m Metrics) Recalls() (k []int, recall []metrics.Interval) {
 type MethodResult struct {
 	Name    string `json:"name"`
 	Kind    string `json:"kind"` // Trained, Baseline or ChanceKind
+	About   *About `json:"about,omitempty"`
 	Queries int    `json:"queries"`
 
 	ImageToImage   Metrics `json:"image_to_image"`
@@ -80,6 +81,13 @@ type MethodResult struct {
 
 	// NearMiss has one entry for each relation of this group that has near misses, in the order of the relations.
 	NearMiss []NearMiss `json:"near_miss,omitempty"`
+}
+
+// About says what a method is that was not there by itself.
+type About struct {
+	Kind string `json:"kind"`           // such as "clip" or "embeddings"
+	Path string `json:"path,omitempty"` // of its files
+	How  string `json:"how"`            // how it compares pictures
 }
 
 // Family is one relation's share of image_to_image.

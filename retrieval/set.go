@@ -102,6 +102,11 @@ type Method struct {
 	Kind   string           // Trained, Baseline or ChanceKind
 	Images baseline.Measure // similarity of pictures
 	Text   *Text            // nil: the method knows no captions
+
+	// ByCaption says that a query is compared by its caption. Near misses, whose caption does not hold, are then left out.
+	ByCaption bool
+	// About says what the method is; nil: the name says it.
+	About *About
 }
 
 // Text holds the vectors of a two-tower model, row-major, L2-normalised: similarity is the dot product.

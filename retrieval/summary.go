@@ -80,7 +80,7 @@ func (e *evaluation) estimate(ctx context.Context, list []estimate) error {
 
 // summarize turns values into estimates with intervals, for the queries of seen or of held-out relations.
 func (e *evaluation) summarize(ctx context.Context, m Method, v *values, heldOut bool) (MethodResult, error) {
-	r := MethodResult{Name: m.Name, Kind: m.Kind, ImageToImage: Metrics{}}
+	r := MethodResult{Name: m.Name, Kind: m.Kind, About: m.About, ImageToImage: Metrics{}}
 	clusters, _ := e.truth.clusters(e.queries)
 	ofCaption := make([]int, len(e.captions))
 	for c, cap := range e.captions {

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"relsim/baseline"
 	"relsim/dataloader"
+	"relsim/embeddings"
 	"relsim/kernel"
+	"relsim/nn"
 	"relsim/retrieval"
 )
 
@@ -37,6 +40,15 @@ type EvaluateOptions struct {
 	Progress  func(done float64)   // 0 to 1; may be nil
 	Pictures  *dataloader.Pictures // how files become pixels; nil: as each model was trained
 	Cache     *dataloader.Cache    // of pictures; may be nil
+
+	// Baselines are compared with beside the measures of pixels. LPIPSMemory is the memory that features of LPIPS may
+	// take (0: baseline.DefaultLPIPSMemory); they are computed again and again where they take more.
+	Baselines   []BaselineSpec
+	LPIPSMemory int64
+
+	// Export is a file for the embeddings of the first model, of the gallery and then of the near misses: see
+	// [embeddings.Write]. "": none.
+	Export string
 }
 
 // Evaluation is the result with what a report says about the runs.
@@ -105,16 +117,29 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	e.Image = byID(set, gallery)
 
 	const embedShare = 0.3 // of the bar
-	methods := make([]retrieval.Method, 0, len(o.Models)+8)
+	stages := float64(len(o.Models))
+	if len(o.Baselines) > 0 {
+		stages++
+	}
+	others, err := baselines(ctx, set, gallery, nearMiss, o, func(part float64) { progress(embedShare * part / stages) })
+	if err != nil {
+		return nil, err
+	}
+	methods := make([]retrieval.Method, 0, len(o.Models)+len(others)+8)
 	for i, m := range o.Models {
-		method, run, err := embed(ctx, m, set, gallery, nearMiss, o, func(part float64) {
-			progress(embedShare * (float64(i) + part) / float64(len(o.Models)))
+		file := ""
+		if i == 0 {
+			file = o.Export
+		}
+		method, run, err := embed(ctx, m, file, set, gallery, nearMiss, o, func(part float64) {
+			progress(embedShare * (stages - float64(len(o.Models)-i) + part) / stages)
 		})
 		if err != nil {
 			return nil, err
 		}
 		methods, e.Runs = append(methods, method), append(e.Runs, run)
 	}
+	methods = append(methods, others...)
 	for _, measure := range baseline.All(1) {
 		methods = append(methods, retrieval.Method{Name: measure.Name(), Kind: retrieval.Baseline, Images: measure})
 	}
@@ -128,8 +153,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	return e, nil
 }
 
-// embed returns the method of one trained model.
-func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMiss dataloader.Dataset, o EvaluateOptions,
+// embed returns the method of one trained model, and writes its embeddings to a file if one is named.
+func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, gallery, nearMiss dataloader.Dataset, o EvaluateOptions,
 	progress func(float64)) (retrieval.Method, EvaluatedRun, error) {
 	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
 		return retrieval.Method{}, EvaluatedRun{}, err
@@ -142,26 +167,12 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 	if o.Pictures != nil {
 		model.config.Pictures = *o.Pictures
 	}
-	vectors, err := model.Dataset(ctx, gallery, func(done int) { progress(float64(done) / float64(set.Len())) })
+	vectors, captions, err := vectorsOf(ctx, model, set, gallery, nearMiss, progress)
 	if err != nil {
 		return fail(err)
 	}
-	if nearMiss != nil {
-		more, err := model.Dataset(ctx, nearMiss, func(done int) {
-			progress(float64(gallery.Len()+done) / float64(set.Len()))
-		})
-		if err != nil {
-			return fail(err)
-		}
-		vectors = append(vectors, more...)
-	}
-	var texts []string
-	for _, caption := range set.Captions() {
-		texts = append(texts, caption.Text)
-	}
-	var captions []float32
-	if len(texts) > 0 {
-		if captions, err = model.Captions(texts); err != nil {
+	if file != "" {
+		if err := export(file, set, vectors, model.Dim()); err != nil {
 			return fail(err)
 		}
 	}
@@ -180,6 +191,48 @@ func embed(ctx context.Context, m Evaluated, set *retrieval.Set, gallery, nearMi
 		return fail(err)
 	}
 	return retrieval.Embedded(m.Name, m.Kind, vectors, captions, model.Dim()), run, nil
+}
+
+// vectorsOf returns the embeddings of all pictures of a set, and of its captions; nil where there are none, or the model
+// has no text encoder.
+func vectorsOf(ctx context.Context, model *Embedder, set *retrieval.Set, gallery, nearMiss dataloader.Dataset,
+	progress func(done float64)) (pictures, captions []float32, err error) {
+	pictures, err = model.Dataset(ctx, gallery, func(done int) { progress(float64(done) / float64(set.Len())) })
+	if err != nil {
+		return nil, nil, err
+	}
+	if nearMiss != nil {
+		more, err := model.Dataset(ctx, nearMiss, func(done int) {
+			progress(float64(gallery.Len()+done) / float64(set.Len()))
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		pictures = append(pictures, more...)
+	}
+	var texts []string
+	for _, caption := range set.Captions() {
+		texts = append(texts, caption.Text)
+	}
+	if len(texts) > 0 && model.config.Model.Has(nn.TextTower) {
+		captions, err = model.Captions(texts)
+	}
+	return pictures, captions, err
+}
+
+// export writes the embeddings of all pictures of a set.
+func export(path string, set *retrieval.Set, vectors []float32, dim int) error {
+	t := &embeddings.Table{Dim: dim, Vectors: vectors}
+	for i := range set.Len() {
+		item := set.Item(i)
+		t.IDs, t.Captions, t.URLs = append(t.IDs, item.ID), append(t.Captions, item.Caption), append(t.URLs, item.URL)
+	}
+	for _, column := range []*[]string{&t.Captions, &t.URLs} {
+		if !slices.ContainsFunc(*column, func(s string) bool { return s != "" }) {
+			*column = nil
+		}
+	}
+	return embeddings.Write(path, t)
 }
 
 // readable returns the pictures of ds that can be read, each once, and those that cannot. More than the share limit of

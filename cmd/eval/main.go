@@ -2,10 +2,16 @@
 //
 //	eval --checkpoint runs/scenes
 //	eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
+//	eval --checkpoint runs/mine --baseline lpips:alex=DIR --baseline clip=DIR --baseline embeddings:theirs=file.npz
 //
 // The checkpoint is a run folder (its best checkpoint is taken) or a checkpoint folder. The gallery is the test split of
 // the embedded benchmark, or the validation rows that the run was trained with, unless --data names another. The control
 // that `train --data scenes` trains beside the model is compared without being asked for. `eval --help` lists the flags.
+//
+// Measures of pixels are always compared with. --baseline adds a published model, LPIPS, or embeddings that another
+// program computed; results say of each what it is. Embeddings are found by the ids of pictures, and have to be there for
+// every one, near misses included, so that all methods are measured on one gallery. `--export-embeddings FILE` writes
+// those of the model in the same form.
 package main
 
 import (
@@ -20,12 +26,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"relsim/checkpoints"
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/embeddings"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -37,10 +45,19 @@ const usageText = `eval: evaluate trained models of relational visual similarity
 
   eval --checkpoint runs/scenes
   eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
+  eval --checkpoint runs/mine --baseline lpips:alex=DIR --baseline clip=DIR --baseline embeddings:theirs=file.npz
 
   --checkpoint DIR     run folder (its best checkpoint), RUN/best, RUN/latest or a checkpoint folder
   --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name, unless it is a path
   --no-twin            leave out the control on literal captions in DIR/literal-twin
+  --baseline KIND=PATH another measure to compare with; may be repeated:
+                         clip=DIR, dino=DIR         cosine of a published model's embeddings of pictures
+                         clip-text=DIR              CLIP's embedding of the query's caption with those of pictures
+                         lpips:alex=DIR             LPIPS, in alex, vgg or squeeze; folder or file of the weights
+                         embeddings:NAME=FILE       computed elsewhere: .npz (embeddings, image_ids) or .parquet
+                       clip:NAME=DIR and so on gives another name
+  --lpips-memory SIZE  of features of LPIPS, in half precision (2GiB); they are computed again and again if they take more
+  --export-embeddings FILE  write the embeddings of the model's gallery: .npz, .parquet, or .npy (vectors alone)
   --data scenes|FILE   what to evaluate on (what the model was trained with: its test split or validation rows)
   --images DIR         folder of the pictures of --data FILE
   --max-broken P       share of unreadable pictures that stops the evaluation (0.05); fewer are left out
@@ -100,6 +117,9 @@ type options struct {
 	cacheSize    string
 	precision    string
 	json, quiet  bool
+	baselines    []training.BaselineSpec
+	lpipsMemory  string
+	export       string
 	retrieval    retrieval.Config
 }
 
@@ -111,6 +131,19 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.checkpoint, "checkpoint", "", "")
 	fs.Func("compare", "", func(s string) error { o.compare = append(o.compare, s); return nil })
 	fs.BoolVar(&o.noTwin, "no-twin", false, "")
+	fs.Func("baseline", "", func(s string) error {
+		b, err := training.ParseBaseline(s)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(o.baselines, func(have training.BaselineSpec) bool { return have.Name == b.Name }) {
+			return fmt.Errorf("two baselines are called %s: %s:NAME=PATH gives another name", b.Name, b.Kind)
+		}
+		o.baselines = append(o.baselines, b)
+		return nil
+	})
+	fs.StringVar(&o.lpipsMemory, "lpips-memory", "2GiB", "")
+	fs.StringVar(&o.export, "export-embeddings", "", "")
 	fs.StringVar(&o.data, "data", "", "")
 	fs.StringVar(&o.images, "images", "", "")
 	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
@@ -147,6 +180,11 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	case o.images != "" && (o.data == "" || o.data == training.ScenesName):
 		return nil, command.Usagef("--images goes with --data FILE")
 	}
+	if o.export != "" {
+		if err := embeddings.CheckPath(o.export); err != nil {
+			return nil, command.Usagef("--export-embeddings: %w", err)
+		}
+	}
 	o.retrieval.Workers = o.threads
 	if err := o.retrieval.Validate(); err != nil {
 		return nil, command.Usage(err)
@@ -165,6 +203,10 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	if err != nil {
 		return err
 	}
+	lpipsMemory, err := dataloader.ParseBytes(o.lpipsMemory)
+	if err != nil {
+		return command.Usagef("--lpips-memory: %w", err)
+	}
 	models, source, err := o.models()
 	if err != nil {
 		return err
@@ -174,6 +216,9 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		for i, m := range models {
 			names[i] = m.Name
 		}
+		for _, b := range o.baselines {
+			names = append(names, b.Name)
+		}
 		fmt.Fprintf(stderr, "evaluate: %s on %s\n", strings.Join(names, ", "), source.Data)
 	}
 	var last time.Time
@@ -182,6 +227,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		Precision: precision,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Pictures:  pictures, Cache: cache,
+		Baselines: o.baselines, LPIPSMemory: lpipsMemory, Export: o.export,
 		Progress: func(done float64) {
 			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
 				if !last.IsZero() {
@@ -280,6 +326,11 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 			}
 		}
 		models = append(models, m)
+	}
+	for _, b := range o.baselines {
+		if slices.ContainsFunc(models, func(m training.Evaluated) bool { return m.Name == b.Name }) {
+			return nil, training.Source{}, command.Usagef("a model and a baseline are called %s: --baseline %s:NAME=PATH gives another name", b.Name, b.Kind)
+		}
 	}
 	source := main.Source()
 	switch {
