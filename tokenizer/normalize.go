@@ -3,10 +3,12 @@ package tokenizer
 import (
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/rangetable"
 )
 
 // lowercase maps one character after the other, wherever it stands: a capital
@@ -77,7 +79,7 @@ func (n bertNormalizer) normalize(s string) string {
 		var b strings.Builder
 		b.Grow(len(s))
 		for _, c := range decompose(s) {
-			if r := c.rune(); !unicode.Is(unicode.Mn, r) {
+			if r := c.rune(); !unicode.Is(unicode.Mn, r) || !inUnicode8(r) {
 				b.WriteRune(r)
 			}
 		}
@@ -89,13 +91,26 @@ func (n bertNormalizer) normalize(s string) string {
 	return s
 }
 
-// isControl tells what clean drops: control and format characters, private use
-// and U+FFFD, but not what is unassigned, nor the tabulator and ends of lines.
+// The published code asks tables of Unicode 8.0 (crate unicode_categories 0.1.1)
+// what is a mark, a format character or punctuation, so later ones are none. The
+// tables have the first and last character of the areas for private use only.
+var unicode8 = sync.OnceValue(func() *unicode.RangeTable { return rangetable.Assigned("8.0.0") })
+
+func inUnicode8(r rune) bool { return r < utf8.RuneSelf || unicode.Is(unicode8(), r) }
+
+var privateUse = rangetable.New(0xe000, 0xf8ff, 0xf0000, 0xffffd, 0x100000, 0x10fffd)
+
+// isControl tells what clean drops: control and format characters, some of
+// private use and U+FFFD, but not what is unassigned, nor the tabulator and ends
+// of lines.
 func isControl(r rune) bool {
-	if r == '\t' || r == '\n' || r == '\r' {
+	switch {
+	case r == '\t' || r == '\n' || r == '\r':
 		return false
+	case r < utf8.RuneSelf:
+		return unicode.Is(unicode.Cc, r)
 	}
-	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co)
+	return r == utf8.RuneError || unicode.In(r, unicode.Cc, privateUse) || unicode.Is(unicode.Cf, r) && inUnicode8(r)
 }
 
 // isIdeograph has the blocks that BERT takes for Chinese. U+2B920 (for U+2B820)

@@ -206,7 +206,7 @@ func isPunctuation(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r > ' ' && r < 0x7f && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}
-	return unicode.IsPunct(r)
+	return unicode.IsPunct(r) && inUnicode8(r)
 }
 
 // byteRunes has the character that stands for each byte in a byte-level

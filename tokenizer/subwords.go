@@ -71,7 +71,8 @@ type Special struct {
 //
 // It is immutable. Bytes that are not UTF-8 are U+FFFD, one each. Encode takes
 // n log n time for n bytes, however long the words are, and gives a few ids for
-// each byte at most. Classes of characters are those of Go's Unicode version.
+// each byte at most. Classes of characters are those of Go's Unicode version; for
+// BERT's marks and punctuation, of Unicode 8.0, as in the published code.
 type Subwords struct {
 	files map[string][]byte
 
