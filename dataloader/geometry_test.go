@@ -650,3 +650,30 @@ func TestConvertPillowForms(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkGeometry makes the inputs of published models of a JPEG picture.
+func BenchmarkGeometry(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "a.jpg")
+	if err := os.WriteFile(path, encodeJPEG(b, asImage{photo(640, 480, 1)}, 85), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for _, g := range []struct {
+		name string
+		Geometry
+	}{
+		{"square", Geometry{}},
+		{"clip", Geometry{Resize: ResizeShortest, Side: 224, Filter: "bicubic"}},
+		{"dinov2", Geometry{Resize: ResizeShortest, Side: 256, Filter: "bicubic"}},
+		{"vit", Geometry{Resize: ResizeExact, Height: 224, Width: 224, Filter: "bilinear"}},
+	} {
+		b.Run("geometry="+g.name, func(b *testing.B) {
+			tr := Transform{Size: 224, Geometry: g.Geometry, Normalize: Normalize{Std: [3]float64{1, 1, 1}}}
+			dst := make([]float32, tr.Len())
+			for b.Loop() {
+				if err := Tensors(context.Background(), dst, []string{path}, 1, tr); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -38,7 +38,7 @@ type EvaluateOptions struct {
 	Precision kernel.Precision     // of the models' products; not that of the runs, which train in theirs
 	MaxBroken float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
 	Progress  func(done float64)   // 0 to 1; may be nil
-	Pictures  *dataloader.Pictures // how files become pixels; nil: as each model was trained
+	Pictures  *dataloader.Pictures // how files become pixels, but for Convert; nil: as each model was trained
 	Cache     *dataloader.Cache    // of pictures; may be nil
 
 	// Baselines are compared with beside the measures of pixels. LPIPSMemory is the memory that features of LPIPS may
@@ -165,7 +165,9 @@ func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, ga
 	}
 	defer model.Close()
 	if o.Pictures != nil {
+		convert := model.config.Pictures.Convert
 		model.config.Pictures = *o.Pictures
+		model.config.Pictures.Convert = convert
 	}
 	vectors, captions, err := vectorsOf(ctx, model, set, gallery, nearMiss, progress)
 	if err != nil {
