@@ -30,6 +30,7 @@ var layers = []string{
 	"pretrained",
 	"nn",
 	"graph",
+	"torchfile",
 	"checkpoints",
 	"dataloader",
 	"jpeg",

@@ -11,6 +11,7 @@ import (
 
 	"relsim/checkpoints"
 	"relsim/kernel"
+	"relsim/torchfile"
 )
 
 // Open reads a net and its head, and tells from the tensors which net it is. A path is a
@@ -54,9 +55,11 @@ func OpenKind(kind Kind, paths ...string) (*Net, error) {
 type source struct {
 	path  string
 	names map[string]string // of the tensors in the file, by the names of this package
-	shape func(name string) []int
-	read  func(name string) ([]float32, error)
-	close func() error
+
+	// By the names of the file.
+	shape   func(name string) []int
+	float32 func(name string) ([]float32, []int, error)
+	close   func() error
 }
 
 // sources opens the files. Files of a folder that cannot be read are told in broken.
@@ -108,23 +111,33 @@ func isTensorFile(name string) bool {
 	return false
 }
 
+// openSource opens a file: safetensors by its name, and otherwise one of PyTorch.
 func openSource(path string) (*source, error) {
-	f, err := checkpoints.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	s := &source{path: path, close: f.Close,
-		shape: func(name string) []int {
+	s := &source{path: path}
+	var names []string
+	if filepath.Ext(path) == ".safetensors" {
+		f, err := checkpoints.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		names, s.close, s.float32 = f.Names(), f.Close, f.Float32
+		s.shape = func(name string) []int {
 			info, _ := f.Info(name)
 			return info.Shape
-		},
-		read: func(name string) ([]float32, error) {
-			values, _, err := f.Float32(name)
-			return values, err
-		},
+		}
+	} else {
+		f, err := torchfile.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		names, s.close, s.float32 = f.Names(), f.Close, f.Float32
+		s.shape = func(name string) []int {
+			info, _ := f.Info(name)
+			return info.Shape
+		}
 	}
-	if err := s.index(f.Names()); err != nil {
-		f.Close()
+	if err := s.index(names); err != nil {
+		s.close()
 		return nil, err
 	}
 	return s, nil
@@ -343,8 +356,7 @@ func load(c candidate) (*Net, error) {
 	}
 	read := func(s *source, name string) error {
 		in := s.names[name]
-		shape := s.shape(in)
-		values, err := s.read(in)
+		values, shape, err := s.float32(in)
 		if err != nil {
 			return err
 		}
