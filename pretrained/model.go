@@ -37,9 +37,10 @@ type Model struct {
 	// Normalize says that a sentence encoder brings its embeddings to length one, as
 	// nn always does.
 	Normalize bool
-	// Tokenizer makes ids of captions; nil without a text tower.
+	// Tokenizer makes ids of captions; nil without a text tower, and where the folder has no tokenizer.
 	Tokenizer tokenizer.Tokenizer
-	// Transform makes pictures the input of the image tower.
+	// Transform makes pictures the input of the image tower; zero where a model of timm does not say how. Its size need not be that of Config, which is the one
+	// that the positions were trained for: DINOv2 was published for 518 pixels, and is fed 224.
 	Transform dataloader.Transform
 
 	published    nn.Config // as in config.json
@@ -119,6 +120,9 @@ func open(dir string) (*Model, error) {
 	m.published.Vision.Convs = slices.Clone(m.Config.Vision.Convs)
 	m.names = kind.names(m)
 	if err := m.files.compare(kind.name, m.names); err != nil {
+		return nil, err
+	}
+	if err := m.readInputs(f, config); err != nil {
 		return nil, err
 	}
 	return m, nil

@@ -235,7 +235,10 @@ func TestDonorRefused(t *testing.T) {
 		{"text width", func(c *Config, o *Options) { c.Model.Text.Width, o.TextFrom = 32, from }, "the text tower of " + from + " does not fit: text.width is 24 there, 32 here"},
 		{"embedding", func(c *Config, o *Options) { c.Model.EmbedDim, o.VisionFrom = 32, from }, "the vision tower of " + from + " does not fit: embed_dim is 24 there, 32 here"},
 		{"vision heads", func(c *Config, o *Options) { c.Model.Vision.Heads, o.VisionFrom = 4, from }, "vision.heads is 2 there, 4 here"},
-		{"normalisation", func(c *Config, o *Options) { c.Normalize.Mean[1], o.VisionFrom = 0.25, from }, "normalize"},
+		{"normalisation", func(c *Config, o *Options) {
+			c.Normalize = dataloader.Normalize{Mean: [3]float64{0.5, 0.25, 0.5}, Std: [3]float64{1, 1, 1}}
+			o.VisionFrom = from
+		}, "normalize"},
 		{"no run", func(_ *Config, o *Options) { o.TextFrom = filepath.Join(t.TempDir(), "none") }, "none"},
 		{"no common word", func(_ *Config, o *Options) { o.TextFrom = from }, "has no word of the captions"},
 		{"tower", func(c *Config, _ *Options) { c.Freeze = "both" }, `freeze "both": want "vision" or "text"`},
