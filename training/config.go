@@ -65,8 +65,11 @@ type Config struct {
 
 	// Freeze is a tower that is not trained; empty: none. No word is dropped where it is the text tower.
 	Freeze nn.Tower `json:"freeze,omitempty"`
-	// VisionInit and TextInit are the fingerprints of the weights that a tower took from another run: see
-	// [Options].VisionFrom. [Run] fills them in.
+	// FreezeBase are towers of published models of which only what is new is trained: a head, adapters. A tower with
+	// adapters is one of them without being named.
+	FreezeBase []nn.Tower `json:"freeze_base,omitempty"`
+	// VisionInit and TextInit are the fingerprints of the weights that a tower took from a published model, or from
+	// another run: see [Options].Bases and [Options].VisionFrom. [Run] fills them in.
 	VisionInit string `json:"vision_init,omitempty"`
 	TextInit   string `json:"text_init,omitempty"`
 
@@ -117,12 +120,17 @@ func (c Config) Validate() error {
 	if _, err := c.Precision.MarshalText(); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
-	if c.Freeze != "" && c.Freeze != nn.VisionTower && c.Freeze != nn.TextTower {
+	if c.Freeze != "" && !slices.Contains(towers, c.Freeze) {
 		return fmt.Errorf("training: freeze %q: want %q or %q", c.Freeze, nn.VisionTower, nn.TextTower)
 	}
 	if t := c.transform(); t.Size > 0 { // else there is no image tower
 		if err := t.Validate(); err != nil {
 			return fmt.Errorf("training: %w", err)
+		}
+	}
+	for _, t := range c.FreezeBase {
+		if !slices.Contains(towers, t) {
+			return fmt.Errorf("training: freeze the base of %q: want %q or %q", t, nn.VisionTower, nn.TextTower)
 		}
 	}
 	for _, f := range []struct {
@@ -171,6 +179,21 @@ func (c Config) resolve(ds dataloader.Dataset) Config {
 		}
 	}
 	return c
+}
+
+// freeze marks the parameters that are not trained.
+func (c Config) freeze(m *nn.Model, bases Bases) {
+	if c.Freeze != "" {
+		m.Freeze(c.Freeze)
+	}
+	for _, t := range c.FreezeBase {
+		if base := bases.of(t); base != nil {
+			given := base.given(m, t)
+			for _, p := range m.Params.All() {
+				p.Frozen = p.Frozen || given[p.Name]
+			}
+		}
+	}
 }
 
 // factor returns what the learning rate is multiplied by for a parameter.
@@ -253,6 +276,8 @@ type Options struct {
 	Keep      int     // checkpoints kept besides the best
 	MaxBroken float64 // share of unreadable pictures that stops the run
 
+	// Bases are published models that towers begin with: [Bases.Configure] puts them into a configuration.
+	Bases Bases
 	// VisionFrom and TextFrom are runs or checkpoints that a tower takes its weights from; empty: they are drawn. The
 	// text tower brings its vocabulary along.
 	VisionFrom, TextFrom string

@@ -4,6 +4,7 @@ package training
 // equal where they are.
 type encoder struct {
 	words     vocabulary
+	length    int // of what the text tower reads
 	captions  map[string]encoded
 	relations map[string]int
 }
@@ -14,15 +15,15 @@ type encoded struct {
 	number int
 }
 
-func newEncoder(words vocabulary) encoder {
-	return encoder{words, make(map[string]encoded), make(map[string]int)}
+func newEncoder(words vocabulary, length int) encoder {
+	return encoder{words, length, make(map[string]encoded), make(map[string]int)}
 }
 
 // caption returns the ids of a caption, which are not to be changed, and its number.
 func (e encoder) caption(text string) (ids []int32, number int) {
 	c, ok := e.captions[text]
 	if !ok {
-		c = encoded{e.words.Encode(text), len(e.captions)}
+		c = encoded{e.words.encode(text, e.length), len(e.captions)}
 		e.captions[text] = c
 	}
 	return c.ids, c.number

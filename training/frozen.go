@@ -15,8 +15,8 @@ import (
 	"relsim/tokenizer"
 )
 
-// makeModel makes the vocabulary and the model of a run, with the weights of other runs in the towers that are to take
-// them.
+// makeModel makes the vocabulary and the model of a run, with the weights of published models and of other runs in the
+// towers that are to take them.
 func (t *trainer) makeModel() error {
 	captions := make([]string, t.data.Train.Len())
 	for i := range captions {
@@ -29,6 +29,9 @@ func (t *trainer) makeModel() error {
 	}{{nn.VisionTower, t.options.VisionFrom}, {nn.TextTower, t.options.TextFrom}} {
 		if from.path == "" {
 			continue
+		}
+		if base := t.options.Bases.of(from.tower); base != nil {
+			return fmt.Errorf("training: the %s tower is to begin with %s and with %s: want one of them", from.tower, base.Name, from.path)
 		}
 		e, err := Open(from.path, 1)
 		if err != nil {
@@ -50,24 +53,31 @@ func (t *trainer) makeModel() error {
 		}
 	}
 	var err error
+	if base := t.options.Bases.Text; base != nil {
+		if t.words, err = base.vocabulary(); err != nil {
+			return err
+		}
+	}
 	if t.words.Tokenizer == nil {
 		if t.words, err = newWords(tokenizer.TrainWords(captions, 1)); err != nil {
 			return err
 		}
 	}
-	if t.words.size() == 0 {
+	if t.words.rows == 0 {
 		return fmt.Errorf("training: the captions of %s hold no words", t.data.Train.Name())
 	}
-	if t.model, err = nn.Declare(t.config.Model, t.words.size()); err != nil {
+	if t.model, err = nn.Declare(t.config.Model, t.words.rows); err != nil {
 		return err
 	}
-	if t.config.Freeze != "" {
-		t.model.Freeze(t.config.Freeze)
-	}
-	if err := t.model.Params.Init(rand.New(rand.NewPCG(t.config.Seed, streamInit))); err != nil {
+	t.config.freeze(t.model, t.options.Bases)
+	if err := t.model.Params.Allocate(); err != nil {
 		return err
 	}
-	t.config.VisionInit, t.config.TextInit = "", ""
+	if t.given, t.bases, err = t.options.Bases.load(t.model); err != nil {
+		return err
+	}
+	t.model.Params.Draw(rand.New(rand.NewPCG(t.config.Seed, streamInit)), func(p *nn.Param) bool { return !t.given[p.Name] })
+	t.config.VisionInit, t.config.TextInit = t.bases[nn.VisionTower].Weights, t.bases[nn.TextTower].Weights
 	for _, d := range donors {
 		d.give(t.model)
 		sum := t.model.Fingerprint(d.tower)
@@ -153,6 +163,9 @@ func (f *frozenText) rows(dst []float32, captions []int) {
 	}
 }
 
+// embedChunk is the number of captions that are embedded between two looks at the context: a few batches of each length.
+const embedChunk = 16 * embedBatch
+
 // embedCaptions runs a frozen text tower, once for each distinct caption that no earlier run has left in the cache. The
 // weights are those of the run by now.
 func (t *trainer) embedCaptions(ctx context.Context) error {
@@ -180,7 +193,7 @@ func (t *trainer) embedCaptions(ctx context.Context) error {
 			missing = append(missing, i)
 		}
 	}
-	for part := range slices.Chunk(missing, t.embedder.batch) {
+	for part := range slices.Chunk(missing, embedChunk) {
 		if err := ctx.Err(); err != nil {
 			return t.stop(ctx, err)
 		}

@@ -1,23 +1,31 @@
 package training
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"relsim/checkpoints"
 	"relsim/dataloader"
 	"relsim/graph"
+	"relsim/hub"
 	"relsim/kernel"
 	"relsim/nn"
 )
 
-// Bounds of the pictures or captions that an [Embedder] runs at a time: their number, and the input values of so many
-// pictures, 64 MiB.
+// Bounds of what an [Embedder] runs at a time: the number of pictures or captions, the input values of so many pictures,
+// 64 MiB, and the tokens of these, beyond which matrix products gain nothing.
 const (
 	embedBatch  = 64
 	embedValues = 1 << 24
+	embedTokens = 1 << 12
 )
 
 // Embedder turns pictures and captions into embeddings of length one: the dot product of two is their similarity.
@@ -26,8 +34,9 @@ type Embedder struct {
 	config  Config
 	words   vocabulary
 	model   *nn.Model
-	encoder *nn.Encoder
-	batch   int
+	encoder *nn.Encoder // of pictures
+	texts   *nn.Encoder // of captions
+	batch   int         // of pictures
 	workers int
 	pixels  []float32    // one batch of network input
 	pool    *kernel.Pool // nil when it is the trainer's
@@ -35,17 +44,41 @@ type Embedder struct {
 	source  *Source
 }
 
-// Open opens a trained model for inference in float32. path is a run folder (its best checkpoint is taken) or a
-// checkpoint folder. Close frees it.
-func Open(path string, threads int) (*Embedder, error) { return OpenIn(path, threads, kernel.Float32) }
+// OpenOptions say how a model is opened.
+type OpenOptions struct {
+	Threads int // of the kernels
+	// Precision of the matrix products, whatever the model was trained in.
+	Precision kernel.Precision
+	// Vision and Text are folders of the published models that a tower of the checkpoint is made of, where they are not
+	// where they were when it was written. Their weights must be the same.
+	Vision, Text string
+	// Hub is for published models that have names.
+	Hub hub.Options
+}
+
+// Open opens a model for inference in float32: see [OpenWith].
+func Open(path string, threads int) (*Embedder, error) {
+	return OpenWith(context.Background(), path, OpenOptions{Threads: threads})
+}
 
 // OpenIn is [Open] with another precision of the model's matrix products than float32, whatever it was trained in.
 func OpenIn(path string, threads int, precision kernel.Precision) (*Embedder, error) {
-	if threads < 1 {
-		return nil, fmt.Errorf("training: open %s: %d threads: want at least 1", path, threads)
+	return OpenWith(context.Background(), path, OpenOptions{Threads: threads, Precision: precision})
+}
+
+// OpenWith opens a model for inference. path is a run folder (its best checkpoint is taken), a checkpoint folder, or a
+// published model by its folder or its name on the hub. Of that, pictures or captions alone can be embedded where it has
+// one tower only, or no tokenizer. A checkpoint that holds adapters needs the published model that they were trained on,
+// with the same weights; the adapters are merged into these. Close frees the model.
+func OpenWith(ctx context.Context, path string, o OpenOptions) (*Embedder, error) {
+	if o.Threads < 1 {
+		return nil, fmt.Errorf("training: open %s: %d threads: want at least 1", path, o.Threads)
 	}
-	if err := kernel.CheckPrecision(precision); err != nil {
-		return nil, fmt.Errorf("training: open %s in %v: %w", path, precision, err)
+	if err := kernel.CheckPrecision(o.Precision); err != nil {
+		return nil, fmt.Errorf("training: open %s in %v: %w", path, o.Precision, err)
+	}
+	if isPublished(path) || isName(path) {
+		return openPublished(ctx, path, o)
 	}
 	dir, err := checkpoints.Resolve(path)
 	if err != nil {
@@ -55,54 +88,226 @@ func OpenIn(path string, threads int, precision kernel.Precision) (*Embedder, er
 	if err != nil {
 		return nil, err
 	}
-	fail := func(err error) (*Embedder, error) { return nil, fmt.Errorf("training: open %s: %w", dir, err) }
+	e, err := openSnapshot(ctx, dir, snapshot, o)
+	if err != nil {
+		return nil, fmt.Errorf("training: open %s: %w", dir, err)
+	}
+	return e, nil
+}
+
+// openSnapshot makes the model of a checkpoint.
+func openSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapshot, o OpenOptions) (*Embedder, error) {
 	if snapshot.Config == nil {
-		return fail(errors.New("no config.json: the checkpoint of another program"))
+		return nil, errors.New("no config.json: the checkpoint of another program")
 	}
 	c, err := parseConfig(snapshot.Config)
 	if err != nil {
-		return fail(err)
-	}
-	words, err := readVocabulary(snapshot.Files)
-	if err != nil {
-		return fail(err)
-	}
-	model, err := nn.Declare(c.Model, words.size())
-	if err != nil {
-		return fail(err)
-	}
-	if err := checkSize(model.Params, snapshot.Model); err != nil {
-		return fail(err)
-	}
-	if err := model.Params.Init(rand.New(rand.NewPCG(c.Seed, streamInit))); err != nil {
-		return fail(err)
-	}
-	if err := checkpoints.AssignTensors(model.Params.Targets(), dir, snapshot.Model); err != nil {
 		return nil, err
 	}
-	pool := kernel.NewPool(threads)
-	e, err := newEmbedder(c, model, words, graph.NewCPU(pool.With(precision)), threads)
+	bases, records, err := openBases(ctx, c, snapshot, o)
 	if err != nil {
-		pool.Close()
-		return fail(err)
+		return nil, err
 	}
-	e.pool, e.dir = pool, dir
+	var words vocabulary
+	if c.Model.Has(nn.TextTower) {
+		if words, err = readVocabulary(snapshot.Files, rowsOf(snapshot.Model, bases)); err != nil {
+			return nil, err
+		}
+	}
+	model, err := nn.Declare(c.Model, words.rows)
+	if err != nil {
+		return nil, err
+	}
+	c.freeze(model, bases)
+	given := make(map[string]bool)
+	for _, t := range towers {
+		if base := bases.of(t); base != nil {
+			maps.Copy(given, base.given(model, t))
+		}
+	}
+	if err := checkSize(model.Params, given, snapshot.Model); err != nil {
+		return nil, err
+	}
+	if err := model.Params.Allocate(); err != nil {
+		return nil, err
+	}
+	_, mine, err := bases.load(model)
+	if err != nil {
+		return nil, err
+	}
+	if err := mine.differ(records); err != nil {
+		return nil, err
+	}
+	if err := checkpoints.AssignTensors(kept(model.Params, given), dir, snapshot.Model); err != nil {
+		return nil, err
+	}
+	e, err := openEmbedder(c, model, words, o)
+	if err != nil {
+		return nil, err
+	}
+	e.dir = dir
 	if data, ok := snapshot.Files[sourceFile]; ok {
 		source, err := parseSource(data)
 		if err != nil {
 			e.Close()
-			return fail(err)
+			return nil, err
 		}
 		e.source = &source
 	}
 	return e, nil
 }
 
-// checkSize returns an error if the parameters that a configuration asks for are not as many as the file holds: memory
-// for them is only taken afterwards.
-func checkSize(params *nn.Params, tensors []checkpoints.Tensor) error {
+// openBases opens the published models whose weights a checkpoint does not hold.
+func openBases(ctx context.Context, c Config, snapshot *checkpoints.Snapshot, o OpenOptions) (Bases, baseRecords, error) {
+	var bases Bases
+	records, err := parseBases(snapshot.Files[baseFile])
+	if err != nil {
+		return bases, nil, err
+	}
+	for _, t := range towers {
+		record, ok := records[t]
+		if !ok || !c.leansOn(t) {
+			continue
+		}
+		place, flag := record.String(), o.Text
+		if t == nn.VisionTower {
+			flag = o.Vision
+		}
+		base, err := OpenBase(ctx, cmp.Or(flag, place), o.Hub)
+		if err != nil {
+			return bases, nil, fmt.Errorf("the %s tower is made of the published model %s: %w; say where it is", t, place, err)
+		}
+		if t == nn.VisionTower {
+			bases.Vision = base
+		} else {
+			bases.Text = base
+		}
+	}
+	return bases, records, nil
+}
+
+// leansOn reports whether a checkpoint leaves out weights of a tower that a published model gives.
+func (c Config) leansOn(t nn.Tower) bool {
+	if c.Freeze == t || slices.Contains(c.FreezeBase, t) {
+		return true
+	}
+	return c.Model.LoRA != nil && slices.ContainsFunc(c.Model.LoRA.Targets, t.Has)
+}
+
+// rowsOf is the number of rows of the table of words, 0 where it is not known.
+func rowsOf(tensors []checkpoints.Tensor, bases Bases) int {
+	for _, t := range tensors {
+		if t.Name == "text.token_embedding.weight" && len(t.Shape) == 2 {
+			return t.Shape[0]
+		}
+	}
+	if bases.Text != nil {
+		return bases.Text.Vocab
+	}
+	return 0
+}
+
+// isPublished reports whether a path is a folder with a published model, and no checkpoint of ours.
+func isPublished(path string) bool {
+	if _, err := os.Stat(filepath.Join(path, "modules.json")); err == nil { // of sentence-transformers
+		return true
+	}
+	file, err := os.Open(filepath.Join(path, "config.json"))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var keys map[string]json.RawMessage
+	const most = 4 << 20
+	if json.NewDecoder(io.LimitReader(file, most)).Decode(&keys) != nil {
+		return false
+	}
+	for _, key := range []string{"model_type", "architectures", "architecture"} { // the last one is of timm
+		if _, ok := keys[key]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// isName reports whether a path is the name of a model of the hub. Where there is a folder ORG, ORG/NAME is a path in it:
+// a mistake in the name of a run is not looked for on the hub.
+func isName(path string) bool {
+	if _, err := os.Lstat(filepath.Dir(path)); err == nil {
+		return false
+	}
+	_, err := hub.Parse(path)
+	return err == nil
+}
+
+// openPublished makes a model of all towers of a published one.
+func openPublished(ctx context.Context, path string, o OpenOptions) (*Embedder, error) {
+	base, err := OpenBase(ctx, path, o.Hub)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*Embedder, error) { return nil, fmt.Errorf("training: open %s: %w", path, err) }
+	c := Config{Model: base.Config, Geometry: base.Transform.Geometry, Normalize: base.Transform.Normalize}
+	var bases Bases
+	var words vocabulary
+	if c.Model.Has(nn.VisionTower) {
+		bases.Vision = base
+		c.Model.Vision.ImageSize = base.Transform.Size
+	}
+	switch {
+	case !c.Model.Has(nn.TextTower):
+	case base.Tokenizer == nil && c.Model.Has(nn.VisionTower):
+		c.Model.Text = nn.TextConfig{Kind: nn.NoText}
+	default:
+		bases.Text = base
+		if words, err = base.vocabulary(); err != nil {
+			return fail(err)
+		}
+	}
+	model, err := nn.Declare(c.Model, words.rows)
+	if err != nil {
+		return fail(err)
+	}
+	model.Params.Freeze("") // no gradient
+	if err := model.Params.Allocate(); err != nil {
+		return fail(err)
+	}
+	for _, t := range towers {
+		if b := bases.of(t); b != nil {
+			if err := b.Weights(model.Params, t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	e, err := openEmbedder(c, model, words, o)
+	if err != nil {
+		return fail(err)
+	}
+	e.dir = path
+	return e, nil
+}
+
+// openEmbedder makes an embedder that owns its threads, with merged adapters.
+func openEmbedder(c Config, model *nn.Model, words vocabulary, o OpenOptions) (*Embedder, error) {
+	pool := kernel.NewPool(o.Threads)
+	model.Merge(pool)
+	e, err := newEmbedder(c, model, words, graph.NewCPU(pool.With(o.Precision)), o.Threads)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	e.pool = pool
+	return e, nil
+}
+
+// checkSize returns an error if the parameters that a configuration asks for, but for those that published models give,
+// are not as many as the file holds: memory for them is only taken afterwards.
+func checkSize(params *nn.Params, given map[string]bool, tensors []checkpoints.Tensor) error {
 	var asked, held float64
 	for _, p := range params.All() {
+		if p.Frozen && given[p.Name] {
+			continue
+		}
 		size := 1.0 // the shapes of a hostile file may overflow an int
 		for _, n := range p.Shape {
 			size *= float64(n)
@@ -119,19 +324,25 @@ func checkSize(params *nn.Params, tensors []checkpoints.Tensor) error {
 }
 
 func newEmbedder(c Config, model *nn.Model, words vocabulary, backend graph.Backend, workers int) (*Embedder, error) {
-	batch := max(1, min(embedBatch, embedValues/c.transform().Len()))
-	encoder, err := nn.NewEncoder(model, backend, batch)
-	if err != nil {
+	e := &Embedder{config: c, words: words, model: model, batch: 1, workers: workers}
+	if c.Model.Has(nn.VisionTower) {
+		size := c.transform().Len()
+		e.batch = max(1, min(embedBatch, embedValues/size, embedTokens/c.Model.Vision.Tokens()))
+		e.pixels = make([]float32, e.batch*size)
+	}
+	var err error
+	if e.encoder, err = nn.NewEncoder(model, backend, e.batch); err != nil {
 		return nil, err
 	}
-	return &Embedder{
-		config: c, words: words, model: model, encoder: encoder, batch: batch, workers: workers,
-		pixels: make([]float32, batch*c.transform().Len()),
-	}, nil
+	e.texts, err = nn.NewEncoder(model, backend, embedBatch)
+	return e, err
 }
 
 // release frees the programs.
-func (e *Embedder) release() { e.encoder.Close() }
+func (e *Embedder) release() {
+	e.encoder.Close()
+	e.texts.Close()
+}
 
 // Close frees the model.
 func (e *Embedder) Close() {
@@ -151,15 +362,21 @@ func (e *Embedder) Source() *Source { return e.source }
 // Checkpoint is the folder that the model was read from.
 func (e *Embedder) Checkpoint() string { return e.dir }
 
+// Has reports whether the model has a tower: that of pictures, or that of captions.
+func (e *Embedder) Has(t nn.Tower) bool { return e.config.Model.Has(t) }
+
 // Dim is the width of the embeddings.
 func (e *Embedder) Dim() int { return e.config.Model.EmbedDim }
 
 // Parameters is the number of learned numbers.
 func (e *Embedder) Parameters() int { return len(e.model.Params.Data()) }
 
-// Images returns the embeddings of pictures, (len(images), Dim()), row-major. Pictures are cropped and
-// resized to the network's input.
+// Images returns the embeddings of pictures, (len(images), Dim()), row-major. Pictures are cropped and resized to the
+// network's input. It is an error if the model has no image tower.
 func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]float32, error) {
+	if !e.Has(nn.VisionTower) {
+		return nil, fmt.Errorf("training: embed pictures: the model of %s is one of captions only", e.dir)
+	}
 	out := make([]float32, len(images)*e.Dim())
 	transform := e.config.transform()
 	for at := 0; at < len(images); at += e.batch {
@@ -185,14 +402,18 @@ func (e *Embedder) Images(ctx context.Context, images []*dataloader.Image) ([]fl
 }
 
 // Captions returns the embeddings of captions, (len(captions), Dim()), row-major. A caption without a word that the
-// model was trained on has the embedding that training gave to no words at all.
+// model was trained on has the embedding that training gave to no words at all. It is an error if the model has no text
+// tower.
 func (e *Embedder) Captions(captions []string) ([]float32, error) {
+	if !e.Has(nn.TextTower) {
+		return nil, fmt.Errorf("training: embed captions: the model of %s is one of pictures only", e.dir)
+	}
 	encoded := make([][]int32, len(captions))
 	for i, caption := range captions {
-		encoded[i] = e.words.Encode(caption)
+		encoded[i] = e.words.encode(caption, e.config.Model.Text.Length)
 	}
 	out := make([]float32, len(captions)*e.Dim())
-	if err := e.encoder.Texts(out, encoded); err != nil {
+	if err := e.texts.Texts(out, encoded); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -201,6 +422,9 @@ func (e *Embedder) Captions(captions []string) ([]float32, error) {
 // Dataset returns the embeddings of the pictures of a data set, (ds.Len(), Dim()), row-major. A picture that cannot be
 // read is an error: drop such ones first, as [Evaluate] does.
 func (e *Embedder) Dataset(ctx context.Context, ds dataloader.Dataset, progress func(done int)) ([]float32, error) {
+	if !e.Has(nn.VisionTower) {
+		return nil, fmt.Errorf("training: embed %s: the model of %s is one of captions only", ds.Name(), e.dir)
+	}
 	ds = e.config.transform().Square(ds) // photographs of a whole batch are large
 	out := make([]float32, ds.Len()*e.Dim())
 	indices := make([]int, 0, e.batch)

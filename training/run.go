@@ -21,7 +21,8 @@ type StartInfo struct {
 	Steps      int    // of the whole run
 	Done       int    // steps already done, when the run is resumed
 	Resumed    string // checkpoint folder that it is resumed from, or ""
-	Parameters int    // learned numbers
+	Parameters int    // numbers of the model
+	Learned    int    // those of them that are trained
 	Words      int    // in the vocabulary
 	Pictures   int    // to train on
 }

@@ -10,6 +10,7 @@ import (
 
 	"relsim/checkpoints"
 	"relsim/dataloader"
+	"relsim/nn"
 )
 
 // sourceFile is the file of a checkpoint that says what it was trained on.
@@ -39,16 +40,23 @@ func (t *trainer) save() error {
 	optimizer := t.optimizer.State()
 	if t.average != nil {
 		optimizer = append(optimizer, t.average.State()...)
-		for _, tensor := range t.model.Params.State() {
+		for _, tensor := range t.kept() {
 			tensor.Name = weightsPrefix + tensor.Name
 			optimizer = append(optimizer, tensor)
 		}
 		defer t.average.Apply()()
 	}
 	snapshot := checkpoints.Snapshot{
-		Model:     t.model.Params.State(),
+		Model:     t.kept(),
 		Optimizer: optimizer,
 		Files:     maps.Clone(t.words.files),
+	}
+	if len(t.bases) > 0 {
+		text, err := json.MarshalIndent(t.bases, "", "  ")
+		if err != nil {
+			return fmt.Errorf("training: save step %d: %w", t.step, err)
+		}
+		snapshot.Files[baseFile] = text
 	}
 	for _, file := range []struct {
 		value any
@@ -76,6 +84,27 @@ func (t *trainer) save() error {
 		t.watch.Saved(dir, t.step)
 	}
 	return checkpoints.Prune(t.options.Out, t.options.Keep)
+}
+
+// kept returns the parameters that a checkpoint holds: all but those that are not trained and that a published model
+// gives again.
+func kept(params *nn.Params, given map[string]bool) []checkpoints.Target {
+	var list []checkpoints.Target
+	for _, p := range params.All() {
+		if !p.Frozen || !given[p.Name] {
+			list = append(list, checkpoints.Target{Name: p.Name, Shape: p.Shape, Data: p.Data})
+		}
+	}
+	return list
+}
+
+// kept returns the values of those parameters.
+func (t *trainer) kept() []checkpoints.Tensor {
+	var list []checkpoints.Tensor
+	for _, p := range kept(t.model.Params, t.given) {
+		list = append(list, checkpoints.FromFloat32(p.Name, p.Shape, p.Data))
+	}
+	return list
 }
 
 // markBest marks the last checkpoint if its weights are the best yet by validation.
@@ -133,6 +162,13 @@ func (t *trainer) restore(dir string) error {
 	if err != nil {
 		return err
 	}
+	bases, err := parseBases(snapshot.Files[baseFile])
+	if err != nil {
+		return err
+	}
+	if err := t.bases.differ(bases); err != nil {
+		return err
+	}
 	if field, mine, saved, differs := t.config.diff(theirs); differs {
 		return fmt.Errorf("config differs: %s %v in the checkpoint, %v asked for", field, saved, mine)
 	}
@@ -175,7 +211,7 @@ func (t *trainer) restore(dir string) error {
 			}
 		}
 	}
-	if err := checkpoints.AssignTensors(t.model.Params.Targets(), dir, weights); err != nil {
+	if err := checkpoints.AssignTensors(kept(t.model.Params, t.given), dir, weights); err != nil {
 		return err
 	}
 	t.step, t.epoch = was.Step, was.Epoch

@@ -61,6 +61,9 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 	}
 	config := graph.Config{Embedding: w.emb}
 	if !w.frozen {
+		if len(t.model.Wrt(b)) == 0 {
+			return nil, fmt.Errorf("training: nothing of the %s tower is trained: freeze it", which)
+		}
 		config.Wrt, config.Training, config.Checkpoint = t.model.Wrt(b), true, t.options.Checkpoint
 		if w.shards == 1 && t.config.MicroBatch == t.config.Batch { // gradients are computed once, not added up
 			if err := t.model.Params.Lend(&config, config.Wrt); err != nil {

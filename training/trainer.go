@@ -40,6 +40,8 @@ type trainer struct {
 	pool       *kernel.Pool
 	words      vocabulary
 	model      *nn.Model
+	given      map[string]bool // parameters with the values of a published model
+	bases      baseRecords
 	vision     *tower
 	text       *tower // nil: frozen
 	frozen     frozenText
@@ -111,7 +113,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if err := t.makeModel(); err != nil {
 		return nil, err
 	}
-	t.encoder = newEncoder(t.words)
+	t.encoder = newEncoder(t.words, c.Model.Text.Length)
 	if t.vision, err = t.compile(nn.VisionTower, func(b *graph.Builder, w *tower, batch int) {
 		w.images, w.emb = t.model.Vision(b, batch)
 	}); err != nil {
@@ -191,7 +193,7 @@ func (t *trainer) begin() {
 	if t.watch.Start != nil {
 		t.watch.Start(StartInfo{
 			Steps: t.config.Steps, Done: t.step, Resumed: t.resumed,
-			Parameters: len(t.model.Params.Data()), Words: t.words.size(), Pictures: t.data.Train.Len(),
+			Parameters: len(t.model.Params.Data()), Learned: len(t.model.Params.Learned()), Words: t.words.Size(), Pictures: t.data.Train.Len(),
 		})
 	}
 }

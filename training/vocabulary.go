@@ -2,6 +2,7 @@ package training
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ const wordsFile = "vocabulary.json"
 // empty.
 type vocabulary struct {
 	tokenizer.Tokenizer
+	rows  int // of the table of words: the tokenizer may have fewer ids
 	files map[string][]byte
 }
 
@@ -25,28 +27,44 @@ func newWords(words *tokenizer.Words) (vocabulary, error) {
 	if err != nil {
 		return vocabulary{}, fmt.Errorf("training: vocabulary: %w", err)
 	}
-	return vocabulary{words, map[string][]byte{wordsFile: text}}, nil
+	return vocabulary{words, words.Size(), map[string][]byte{wordsFile: text}}, nil
 }
 
-// readVocabulary reads what [vocabulary] was saved as from the files of a checkpoint.
-func readVocabulary(files map[string][]byte) (vocabulary, error) {
-	text, ok := files[wordsFile]
-	if !ok {
-		return vocabulary{}, fmt.Errorf("no %s", wordsFile)
+// readVocabulary reads what a [vocabulary] was saved as from the files of a checkpoint, for a table of so many rows; 0:
+// as many as there are words.
+func readVocabulary(files map[string][]byte, rows int) (vocabulary, error) {
+	if text, ok := files[wordsFile]; ok {
+		words, err := tokenizer.ReadWords(bytes.NewReader(text))
+		if err != nil {
+			return vocabulary{}, fmt.Errorf("%s: %w", wordsFile, err)
+		}
+		return vocabulary{words, words.Size(), map[string][]byte{wordsFile: text}}, nil
 	}
-	words, err := tokenizer.ReadWords(bytes.NewReader(text))
+	t, err := tokenizer.Open(files)
 	if err != nil {
-		return vocabulary{}, fmt.Errorf("%s: %w", wordsFile, err)
+		return vocabulary{}, fmt.Errorf("no %s, and %w", wordsFile, err)
 	}
-	return vocabulary{words, map[string][]byte{wordsFile: text}}, nil
+	v := vocabulary{t, cmp.Or(rows, t.Size()), t.Files()}
+	return v, v.check()
 }
 
-// size is the number of ids, 0 where there is no text tower.
-func (v vocabulary) size() int {
-	if v.Tokenizer == nil {
-		return 0
+// check returns an error if the tokenizer has ids that the table of words has no row for.
+func (v vocabulary) check() error {
+	if v.Size() > v.rows {
+		return fmt.Errorf("the tokenizer has %d ids, the table of words %d rows", v.Size(), v.rows)
 	}
-	return v.Size()
+	return nil
+}
+
+// encode returns the ids of a caption for a tower that reads length of them: between the special tokens of a published
+// tokenizer.
+func (v vocabulary) encode(caption string, length int) []int32 {
+	if t, ok := v.Tokenizer.(interface {
+		EncodeSpecial(text string, max int) []int32
+	}); ok {
+		return t.EncodeSpecial(caption, length)
+	}
+	return v.Encode(caption)
 }
 
 // knows reports whether a caption has a word of the vocabulary.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -17,6 +19,7 @@ import (
 
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/hub"
 	"relsim/loss"
 	"relsim/nn"
 	"relsim/scenes"
@@ -31,6 +34,17 @@ type options struct {
 	scenesProfiles    int
 	scenesGallery     int
 	scenesSeed        uint64
+
+	preset     string
+	vision     string
+	text       string
+	lora       int
+	loraAlpha  float64
+	loraDrop   float64
+	loraTarget string
+	recipe     *training.Recipe // of preset; nil: none
+	bases      training.Bases   // of vision and text, once they are opened
+	hub        hub.Options
 
 	model      string
 	imageSize  int
@@ -101,9 +115,24 @@ Data
   --scenes-seed N        seed of the generated pictures (1)
   --max-broken P         share of unreadable pictures that stops the run (0.05); fewer are skipped and listed
 
+Published towers
+  --vision DIR|NAME      image tower: the folder of a published model (CLIP, DINOv2, ViT of timm), or its name on the hub,
+                         such as openai/clip-vit-large-patch14
+  --text DIR|NAME        text tower, with its tokenizer: CLIP, or a sentence encoder such as
+                         sentence-transformers/all-MiniLM-L6-v2. The width of the embeddings is its own; an image tower of
+                         another model has a new linear head on its pooled row
+  --lora R               adapters of rank R (LoRA) in the published towers that are not frozen. They and the heads are all
+                         that is trained and saved; the published weights are needed again to resume and to evaluate
+  --lora-alpha A         their scale is A/R (2·R)
+  --lora-dropout P       of what enters them (0)
+  --lora-targets LIST    modules that have them, by the published names or the ends of these, with commas (q,v: queries
+                         and values of any model)
+  --preset NAME          the settings that the paper's models are tuned with: %s. They are CLIP ViT-L/14 and
+                         DINOv2-L with adapters, a linear head, frozen MiniLM, InfoNCE, three epochs; flags win over them
+
 Model and loss
-  --model NAME           preset: %s (scenes)
-  --image-size N         side of the network's input in pixels (the preset's)
+  --model NAME           towers that are not published ones, a preset: %s (scenes)
+  --image-size N         side of the network's input in pixels (the preset's, or as published; positions are interpolated)
   --captions KIND        anonymous; literal: the control that learns what pictures show; shuffled: anonymous captions
                          dealt to other pictures, which must teach nothing (anonymous)
   --loss KIND            symmetric, infonce (image to text, the paper's) or sigmoid (symmetric)
@@ -111,7 +140,8 @@ Model and loss
                          auto: relation where every row names one, else caption (auto)
   --text-from RUN        run or checkpoint whose text tower, with its vocabulary, the run begins with
   --vision-from RUN      the same for the image tower
-  --freeze TOWER         text or vision: do not train it. A frozen text tower is run once for each distinct caption
+  --freeze LIST          text or vision: do not train it. A frozen text tower is run once for each distinct caption.
+                         text-base or vision-base: train only what is new in a published tower, its head
   --temperature T        of the logits (0.07)
   --learn-temperature    learn it
   --flip                 augment by left-right flips (true; --flip=false: none)
@@ -174,6 +204,13 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.scenesProfiles, "scenes-profiles", scenes.Default().TrainProfiles, "")
 	fs.IntVar(&o.scenesGallery, "scenes-gallery", scenes.Default().TestProfiles, "")
 	fs.Uint64Var(&o.scenesSeed, "scenes-seed", scenes.Default().Seed, "")
+	fs.StringVar(&o.preset, "preset", "", "")
+	fs.StringVar(&o.vision, "vision", "", "")
+	fs.StringVar(&o.text, "text", "", "")
+	fs.IntVar(&o.lora, "lora", 0, "")
+	fs.Float64Var(&o.loraAlpha, "lora-alpha", 0, "")
+	fs.Float64Var(&o.loraDrop, "lora-dropout", 0, "")
+	fs.StringVar(&o.loraTarget, "lora-targets", "q,v", "")
 	fs.StringVar(&o.model, "model", "scenes", "")
 	fs.IntVar(&o.imageSize, "image-size", 0, "")
 	fs.StringVar(&o.captions, "captions", d.Captions, "")
@@ -219,7 +256,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.BoolVar(&o.quiet, "quiet", false, "")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintf(stdout, usageText, strings.Join(nn.Presets(), ", "), defaultEpochs, d.Average)
+			fmt.Fprintf(stdout, usageText, strings.Join(training.Recipes(), ", "), strings.Join(nn.Presets(), ", "), defaultEpochs, d.Average)
 			return nil, flag.ErrHelp
 		}
 		return nil, command.Usage(err)
@@ -234,10 +271,18 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 			return nil, err
 		}
 	}
+	if o.preset != "" {
+		if err := o.applyPreset(given); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.checkLoRA(given); err != nil {
+		return nil, err
+	}
 	if o.data == "" {
 		return nil, command.Usagef("--data is missing: scenes, or a file of rows")
 	}
-	if !given["turn"] && o.data != training.ScenesName { // rows need not say where gravity matters
+	if !given["turn"] && o.recipe == nil && o.data != training.ScenesName { // rows need not say where gravity matters
 		o.turn = false
 	}
 	for _, f := range []struct {
@@ -252,6 +297,81 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		return nil, command.Usagef("--epochs is %v: want a positive number", o.epochs)
 	}
 	return o, nil
+}
+
+// applyPreset takes the settings of --preset for the flags that are not given.
+func (o *options) applyPreset(given map[string]bool) error {
+	r, err := training.RecipeOf(o.preset)
+	if err != nil {
+		return command.Usagef("--preset: %w", err)
+	}
+	o.recipe = &r
+	c := r.Config
+	for name, set := range map[string]func(){
+		"vision":            func() { o.vision = r.Vision },
+		"text":              func() { o.text = r.Text },
+		"lora":              func() { o.lora = c.Model.LoRA.Rank },
+		"lora-alpha":        func() { o.loraAlpha = c.Model.LoRA.Alpha },
+		"lora-dropout":      func() { o.loraDrop = c.Model.LoRA.Dropout },
+		"lora-targets":      func() { o.loraTarget = strings.Join(r.Targets, ",") },
+		"captions":          func() { o.captions = c.Captions },
+		"loss":              func() { o.loss = string(c.Loss.Kind) },
+		"positives":         func() { o.positives = string(c.Loss.Positives) },
+		"temperature":       func() { o.tau = c.Model.Temperature },
+		"learn-temperature": func() { o.learnTau = c.Model.LearnTemperature },
+		"flip":              func() { o.flip = c.Flip },
+		"turn":              func() { o.turn = c.Turn },
+		"freeze":            func() { o.freeze = string(c.Freeze) },
+		"epochs":            func() { o.epochs = r.Epochs },
+		"batch":             func() { o.batch = c.Batch },
+		"lr":                func() { o.lr = c.LearningRate },
+		"layer-decay":       func() { o.layerDecay = c.LayerDecay },
+		"warmup":            func() { o.warmup = c.Warmup },
+		"weight-decay":      func() { o.decay = c.Optimizer.WeightDecay },
+		"average":           func() { o.average = c.Average },
+		"seed":              func() { o.seed = c.Seed },
+	} {
+		if !given[name] {
+			set()
+		}
+	}
+	return nil
+}
+
+// checkLoRA looks at the flags of adapters by themselves.
+func (o *options) checkLoRA(given map[string]bool) error {
+	switch {
+	case given["lora"] && o.lora < 1:
+		return command.Usagef("--lora is %d: want a rank of at least 1", o.lora)
+	case given["lora-alpha"] && !(o.loraAlpha > 0):
+		return command.Usagef("--lora-alpha is %v: want a number above 0", o.loraAlpha)
+	case o.lora > 0 && o.vision == "" && o.text == "":
+		return command.Usagef("--lora puts adapters into published towers: --vision or --text is missing")
+	}
+	for _, name := range []string{"lora-alpha", "lora-dropout", "lora-targets"} {
+		if given[name] && o.lora == 0 {
+			return command.Usagef("--%s goes with --lora", name)
+		}
+	}
+	return nil
+}
+
+// openBases opens the published models of --vision and --text, once.
+func (o *options) openBases(ctx context.Context) error {
+	for _, f := range []struct {
+		flag, name string
+		base       **training.Base
+	}{{"vision", o.vision, &o.bases.Vision}, {"text", o.text, &o.bases.Text}} {
+		if f.name == "" {
+			continue
+		}
+		base, err := training.OpenBase(ctx, f.name, o.hub)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", f.flag, err)
+		}
+		*f.base = base
+	}
+	return nil
 }
 
 // embeddingCache is the default of --embedding-cache: none where the system has no place for such.
@@ -331,6 +451,9 @@ func (o *options) source() (training.Source, error) {
 // training returns the configuration of a run over n pictures; 0: as many as it takes, where they are not known yet.
 func (o *options) training(n int) (training.Config, error) {
 	c := training.Default()
+	if o.recipe != nil {
+		c = o.recipe.Config
+	}
 	model, err := nn.Preset(o.model)
 	if err != nil {
 		return c, command.Usagef("--model: %w", err)
@@ -341,6 +464,9 @@ func (o *options) training(n int) (training.Config, error) {
 		model.Vision.ImageSize = o.scenesSize
 	}
 	model.Temperature, model.LearnTemperature = o.tau, o.learnTau
+	if o.lora > 0 {
+		model.LoRA = &nn.LoRA{Rank: o.lora, Alpha: cmp.Or(o.loraAlpha, 2*float64(o.lora)), Dropout: o.loraDrop}
+	}
 	c.Model = model
 	c.Captions = o.captions
 	c.Loss.Kind, c.Loss.Positives = loss.Kind(o.loss), loss.Positives(o.positives)
@@ -363,7 +489,20 @@ func (o *options) training(n int) (training.Config, error) {
 	c.LayerDecay = o.layerDecay
 	c.Optimizer.WeightDecay = o.decay
 	c.Flip, c.Turn = o.flip, o.turn
-	c.Freeze = nn.Tower(o.freeze)
+	c.Freeze, c.FreezeBase = "", nil
+	for _, part := range strings.FieldsFunc(o.freeze, func(r rune) bool { return r == ',' }) {
+		switch tower, base := strings.CutSuffix(part, "-base"); {
+		case base:
+			c.FreezeBase = append(c.FreezeBase, nn.Tower(tower))
+		case c.Freeze != "":
+			return c, command.Usagef("--freeze %s: with both towers frozen there is nothing to train", o.freeze)
+		default:
+			c.Freeze = nn.Tower(tower)
+		}
+	}
+	if err := o.bases.Configure(&c, o.imageSize, strings.Split(o.loraTarget, ",")); err != nil {
+		return c, command.Usage(err)
+	}
 	if c.Precision, err = training.ChoosePrecision(o.precision); err != nil {
 		return c, command.Usagef("--precision %s: %w", o.precision, err)
 	}
@@ -394,7 +533,7 @@ func (o *options) options(out string) (training.Options, error) {
 	r := training.Options{
 		Out: out, Resume: training.Resume(o.resume), Threads: o.threads, Workers: o.workers,
 		SaveEvery: o.saveEvery, EvalEvery: o.evalEvery, Keep: o.keep, MaxBroken: o.maxBroken,
-		TextFrom: o.textFrom, VisionFrom: o.visionFrom, RowCache: o.embeddingCache, Checkpoint: o.checkpoint,
+		Bases: o.bases, TextFrom: o.textFrom, VisionFrom: o.visionFrom, RowCache: o.embeddingCache, Checkpoint: o.checkpoint,
 	}
 	if err := r.Validate(); err != nil {
 		return r, command.Usage(err)

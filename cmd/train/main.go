@@ -29,6 +29,7 @@ import (
 	"relsim/checkpoints"
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/hub"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -79,19 +80,33 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		name := filepath.Base(o.data)
 		o.out = filepath.Join("runs", strings.TrimSuffix(name, filepath.Ext(name)))
 	}
-	run, err := o.options(o.out)
-	if err != nil {
+	if _, err := o.options(o.out); err != nil { // flags first: published models and data may take a while
 		return err
 	}
-	if _, err := o.training(0); err != nil { // flags first: data may take a while
+	plain := *o
+	if o.vision != "" || o.text != "" { // then it is for these that adapters and frozen bases are
+		plain.lora, plain.freeze = 0, ""
+	}
+	if _, err := plain.training(0); err != nil {
+		return err
+	}
+	show := newProgress(stderr, o.quiet)
+	defer show.clear()
+	o.hub = hub.Options{Progress: show.download, Notice: show.note}
+	if err := o.openBases(ctx); err != nil {
+		return err
+	}
+	if _, err := o.training(0); err != nil {
+		return err
+	}
+	run, err := o.options(o.out)
+	if err != nil {
 		return err
 	}
 	cache, err := o.openCache(stderr)
 	if err != nil {
 		return err
 	}
-	show := newProgress(stderr, o.quiet)
-	defer show.clear()
 	show.note("data: %s", o.data)
 	data, err := training.OpenData(ctx, source)
 	if err != nil {

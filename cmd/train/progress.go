@@ -9,6 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"relsim/hub"
 	"relsim/training"
 )
 
@@ -38,6 +39,31 @@ func (p *progress) note(format string, args ...any) {
 		p.bar.Clear()
 	}
 	fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// download shows how far that of a published model is.
+func (p *progress) download(d hub.Progress) {
+	switch now := time.Now(); {
+	case p.quiet:
+	case p.terminal:
+		if p.bar == nil {
+			p.bar = progressbar.NewOptions64(d.Total,
+				progressbar.OptionSetWriter(p.out),
+				progressbar.OptionShowBytes(true),
+				progressbar.OptionThrottle(100*time.Millisecond),
+				progressbar.OptionClearOnFinish(),
+				progressbar.OptionFullWidth(),
+			)
+		}
+		p.bar.Describe(d.Model + " " + d.File)
+		p.bar.Set64(d.Done)
+		if d.Done >= d.Total {
+			p.clear()
+		}
+	case now.Sub(p.last) >= lineEvery || d.Done >= d.Total:
+		p.last = now
+		p.note("%s: %d of %d MB", d.Model, d.Done/1e6, d.Total/1e6)
+	}
 }
 
 // start begins a bar of n steps, done of which are over.
@@ -80,7 +106,11 @@ func (p *progress) observer(name string) training.Observer {
 	return training.Observer{
 		Start: func(s training.StartInfo) {
 			steps, done = s.Steps, s.Done
-			p.note("%s: %d parameters, %d words, %d steps", name, s.Parameters, s.Words, s.Steps)
+			trained := ""
+			if s.Learned < s.Parameters {
+				trained = fmt.Sprintf(", %d of them trained", s.Learned)
+			}
+			p.note("%s: %d parameters%s, %d words, %d steps", name, s.Parameters, trained, s.Words, s.Steps)
 			if s.Resumed != "" {
 				p.note("%s: continues from step %d (%s)", name, s.Done, s.Resumed)
 			}
