@@ -65,15 +65,15 @@ func (e *Encoder) compile(build func(b *graph.Builder, t *tower)) (*tower, error
 // Images writes the embeddings of n pictures to dst (n, E). src is
 // (n, 3, S, S), already normalised.
 func (e *Encoder) Images(dst, src []float32, n int) error {
+	if !e.model.Config.Has(VisionTower) {
+		return fmt.Errorf("nn: encoder: the model has no image encoder")
+	}
 	side := e.model.Config.Vision.ImageSize
 	size, dim := 3*side*side, e.model.Config.EmbedDim
 	if n < 0 || len(src) != n*size || len(dst) != n*dim {
 		panic(fmt.Sprintf("nn: encoder: %d values of %d pictures of %d, %d of embeddings of %d", len(src), n, size, len(dst), dim))
 	}
 	if e.images == nil {
-		if !e.model.Config.Has(VisionTower) {
-			return fmt.Errorf("nn: encoder: the model has no image encoder")
-		}
 		t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, e.batch) })
 		if err != nil {
 			return err
@@ -126,12 +126,12 @@ func (e *Encoder) lengthFor(n int) int {
 // word is dropped. Captions of about one length run together, so that short ones
 // do not pay for the longest that the tower can read.
 func (e *Encoder) Texts(dst []float32, captions [][]int32) error {
+	if !e.model.Config.Has(TextTower) {
+		return fmt.Errorf("nn: encoder: the model has no text encoder")
+	}
 	dim := e.model.Config.EmbedDim
 	if len(dst) != len(captions)*dim {
 		panic(fmt.Sprintf("nn: encoder: %d captions, %d values for embeddings of %d", len(captions), len(dst), dim))
-	}
-	if !e.model.Config.Has(TextTower) {
-		return fmt.Errorf("nn: encoder: the model has no text encoder")
 	}
 	byLength := make(map[int][]int) // the captions of each length
 	for i, caption := range captions {

@@ -244,6 +244,21 @@ func TestValidate(t *testing.T) {
 		`text: kind "bag" has`:            func(c *Config) { c.Text.Layers = 2 },
 		`text.pool ""`:                    func(c *Config) { c.Text.Kind = Transformer },
 		"text.norm_eps NaN":               func(c *Config) { c.Text.Kind, c.Text.Pool, c.Text.NormEps = Transformer, PoolMean, nan },
+		`vision: stem "none" has`:         func(c *Config) { c.Vision.Stem = NoVision },
+		`text: kind "none" has`:           func(c *Config) { c.Text.Kind = NoText },
+		"a model has a tower":             func(c *Config) { c.Vision, c.Text = VisionConfig{Stem: NoVision}, TextConfig{Kind: NoText} },
+		"vision.no_patch_bias goes with":  func(c *Config) { c.Vision.NoPatchBias = true },
+		"vision.swiglu goes with":         func(c *Config) { c.Vision.SwiGLU = true },
+		`text.gelu "erf", want none`:      func(c *Config) { c.Text = words(96, 1, 4); c.Text.SwiGLU = true },
+		"vision.post_norm":                func(c *Config) { c.Vision.PostNorm = true },
+		`vision.head "mlp"`:               func(c *Config) { c.Vision.Head = "mlp" },
+		`text.head "mlp"`:                 func(c *Config) { c.Text.Head = "mlp" },
+		"vision.head is":                  func(c *Config) { c.Vision.Head, c.EmbedDim = HeadNone, 95 },
+		"text.head is":                    func(c *Config) { c.Text.Head, c.EmbedDim = HeadNone, 95 },
+		`text.pool "min"`:                 func(c *Config) { c.Text = words(96, 1, 4); c.Text.Pool = "min" },
+		"text.eos 3":                      func(c *Config) { c.Text = words(96, 1, 4); c.Text.EOS = 3 },
+		"text.eos -1":                     func(c *Config) { c.Text = words(96, 1, 4); c.Text.Pool, c.Text.EOS = PoolEOS, -1 },
+		"text.token_types 2000":           func(c *Config) { c.Text = words(96, 1, 4); c.Text.TokenTypes = 2000 },
 		"embed_dim 0":                     func(c *Config) { c.EmbedDim = 0 },
 		"temperature 0":                   func(c *Config) { c.Temperature = 0 },
 		"temperature NaN":                 func(c *Config) { c.Temperature = nan },
@@ -396,9 +411,13 @@ func TestFill(t *testing.T) {
 		{"bag", Bag, "", []float32{third, third, third, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, half, half, half, half, 0, 0, 0, 0}},
 		{"mean", Transformer, PoolMean, []float32{1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0}},
 		{"last", Transformer, PoolLast, []float32{0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0}},
+		{"cls", Transformer, PoolCLS, []float32{1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0}},
+		{"max", Transformer, PoolMax, []float32{1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0}},
+		{"eos", Transformer, PoolEOS, []float32{0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0}},
+		{"max-id", Transformer, PoolMaxID, []float32{0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0}},
 	}
 	for _, tt := range tests {
-		text := &Text{config: TextConfig{Kind: tt.kind, Pool: tt.pool, Length: 4}}
+		text := &Text{config: TextConfig{Kind: tt.kind, Pool: tt.pool, Length: 4, EOS: 2}}
 		gotIDs, got := make([]int32, 24), make([]float32, 24)
 		for i := range got {
 			gotIDs[i], got[i] = 99, 99
@@ -495,7 +514,14 @@ func variants(t *testing.T) map[string]Config {
 	patch.Text.Width, patch.Text.MLP, patch.Text.Layers, patch.Text.Length, patch.EmbedDim = 12, 24, 1, 6, 16
 	last := patch
 	last.Text.Pool, last.Vision.Pool = PoolLast, PoolMean
-	return map[string]Config{"conv-bag": conv, "patch-mean": patch, "patch-last": last}
+	// What CLIP is made of, and DINOv2's giant beside BERT.
+	clip := patch
+	clip.Vision.NoPatchBias, clip.Vision.InputNorm, clip.Vision.Head, clip.Vision.GELU = true, true, HeadProjection, GELUQuick
+	clip.Text.Pool, clip.Text.Head = PoolMaxID, HeadProjection
+	gated := patch
+	gated.Vision.LayerScale, gated.Vision.SwiGLU, gated.Vision.GELU, gated.Vision.Head, gated.EmbedDim = true, true, "", HeadNone, 24
+	gated.Text.InputNorm, gated.Text.PostNorm, gated.Text.TokenTypes, gated.Text.Pool = true, true, 2, PoolMax
+	return map[string]Config{"conv-bag": conv, "patch-mean": patch, "patch-last": last, "clip": clip, "gated": gated}
 }
 
 // TestEncoder: what an embedding is does not depend on what shares its batch.
@@ -506,7 +532,9 @@ func TestEncoder(t *testing.T) {
 				m, err := New(c, 20, source(5))
 				check(t, err)
 				// All that a bag without a word it knows gives is the bias.
-				Normal(1)(source(7), m.Params.Lookup("text.head.bias").Data, nil)
+				if bias := m.Params.Lookup("text.head.bias"); bias != nil {
+					Normal(1)(source(7), bias.Data, nil)
+				}
 				const n = 7
 				pixels := make([]float32, n*3*c.Vision.ImageSize*c.Vision.ImageSize)
 				Normal(1)(source(6), pixels, nil)

@@ -139,6 +139,7 @@ func (s *Params) Init(rng *rand.Rand) error {
 	if err := s.Allocate(); err != nil {
 		return err
 	}
+	kernel.AdviseHuge(s.data)
 	s.Draw(rng, func(*Param) bool { return true })
 	return nil
 }
@@ -155,7 +156,9 @@ func (s *Params) Draw(rng *rand.Rand, want func(*Param) bool) {
 
 // Allocate is [Params.Init] without initial values: they are zero, and memory
 // that is not written costs nothing. It is for parameters that are read from a
-// file; [Params.Draw] is for the others.
+// file; [Params.Draw] is for the others. Values are not asked to lie in large
+// pages: while a file fills the memory of the system, these take longer to find
+// than the file to read.
 func (s *Params) Allocate() error {
 	if s.err == nil && s.data != nil {
 		s.err = fmt.Errorf("nn: parameters: Init called twice")
@@ -175,7 +178,6 @@ func (s *Params) Allocate() error {
 	}
 	s.data = make([]float32, total)
 	s.grad = make([]float32, learned)
-	kernel.AdviseHuge(s.data)
 	kernel.AdviseHuge(s.grad)
 	at := 0
 	place := func(p *Param) {
