@@ -37,7 +37,8 @@ func TestPretrained(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := hub.Resolve(context.Background(), "org/"+name, hub.Options{Endpoint: server.URL, Cache: t.TempDir(), Token: "hf_none"})
+		cache := t.TempDir()
+		found, err := hub.Resolve(context.Background(), "org/"+name, hub.Options{Endpoint: server.URL, Cache: cache, Token: "hf_none"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,5 +50,28 @@ func TestPretrained(t *testing.T) {
 		if got.Family != want.Family || got.Dir != found {
 			t.Errorf("%s: opened a %s in %s, want a %s", name, got.Family, got.Dir, want.Family)
 		}
+		if err := share(cache, filepath.Join(found, "model.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pretrained.Open(found); err != nil {
+			t.Errorf("%s, with a store that models share: %v", name, err)
+		}
 	}
+}
+
+// share moves a large file into the store that huggingface_hub has since 2.0: the blob is a link there.
+func share(cache, path string) error {
+	blob, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	const hash = "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789"
+	store := filepath.Join(cache, "blobs", hash[:2])
+	if err := os.MkdirAll(store, 0o755); err != nil {
+		return err
+	}
+	if err := os.Rename(blob, filepath.Join(store, hash)); err != nil {
+		return err
+	}
+	return os.Symlink(filepath.Join("..", "..", "blobs", hash[:2], hash), blob)
 }

@@ -66,7 +66,8 @@ func (f folder) sub(name string) (folder, error) {
 
 // path is where a regular file of f is, links followed. A link may not leave f, with
 // one exception: the files of a hub cache, models--org--name/snapshots/REVISION/…,
-// are links to models--org--name/blobs/HASH.
+// are links to models--org--name/blobs/HASH, which may be links to blobs/XX/HASH, the
+// store that the models of a cache share since huggingface_hub 2.0.
 func (f folder) path(name string) (string, error) {
 	if !plain(name) {
 		return "", fmt.Errorf("file %q: want a plain name", name)
@@ -98,13 +99,17 @@ func inside(dir, path string) bool {
 var blobName = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // isBlob says that path is a blob of the hub cache that dir, or the folder that it is
-// right inside, is a snapshot of.
+// right inside, is a snapshot of: the model's own, or one that models share.
 func isBlob(dir, path string) bool {
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		snapshots := filepath.Dir(d)
 		model := filepath.Dir(snapshots)
-		if filepath.Base(snapshots) == "snapshots" && strings.HasPrefix(filepath.Base(model), "models--") &&
-			filepath.Dir(path) == filepath.Join(model, "blobs") && blobName.MatchString(filepath.Base(path)) {
+		if filepath.Base(snapshots) != "snapshots" || !strings.HasPrefix(filepath.Base(model), "models--") ||
+			!blobName.MatchString(filepath.Base(path)) {
+			continue
+		}
+		shared := filepath.Join(filepath.Dir(model), "blobs", filepath.Base(path)[:2])
+		if in := filepath.Dir(path); in == filepath.Join(model, "blobs") || in == shared {
 			return true
 		}
 	}
