@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ type Command = func(ts *testscript.TestScript, neg bool, args []string)
 //
 // runs a command, sends it a signal as soon as a file of that pattern is there and holds
 // something, and checks its exit status, -1 where the signal ends it. Its output goes to
-// the files out and err.
+// the files out and err. It has the variables that setup leaves, with the script's values.
 func Run(t *testing.T, more map[string]Command, setup func(*testscript.Env) error) {
 	commands := map[string]Command{"status": status, "send": send}
 	for name, c := range more {
@@ -39,9 +40,21 @@ func Run(t *testing.T, more map[string]Command, setup func(*testscript.Env) erro
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                commands,
-		Setup:               setup,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HF_HUB_OFFLINE", "1") // no script reaches the network
+			if setup != nil {
+				if err := setup(env); err != nil {
+					return err
+				}
+			}
+			env.Values[variables{}] = env.Vars
+			return nil
+		},
 	})
 }
+
+// variables is the key of the variables that a script begins with.
+type variables struct{}
 
 func status(ts *testscript.TestScript, _ bool, args []string) {
 	checkStatus(ts, ts.Exec(args[1], args[2:]...), args[0])
@@ -66,6 +79,10 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(path, args[4:]...)
 	cmd.Dir = ts.MkAbs(".")
+	for _, v := range ts.Value(variables{}).([]string) {
+		name, _, _ := strings.Cut(v, "=")
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	for name, stream := range map[string]*io.Writer{"out": &cmd.Stdout, "err": &cmd.Stderr} {
 		file, err := os.Create(ts.MkAbs(name))
 		ts.Check(err)
