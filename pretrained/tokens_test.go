@@ -14,8 +14,12 @@ import (
 // sentences the ids that the reference pipeline gave its model, padded with [PAD].
 func TestSentenceTokens(t *testing.T) {
 	dir := filepath.Join("testdata", "minilm")
-	words, err := tokenizer.OpenFolder(dir)
+	m, err := Open(dir)
 	check(t, err)
+	words, ok := m.Tokenizer.(*tokenizer.Subwords)
+	if !ok || m.Config.Text.Length != 256 {
+		t.Fatalf("a tokenizer %T for %d words", m.Tokenizer, m.Config.Text.Length)
+	}
 	g := openGolden(t, dir)
 	var about struct {
 		Sentences []string
@@ -32,7 +36,7 @@ func TestSentenceTokens(t *testing.T) {
 		}
 		for r, s := range batch {
 			row := want[r*shape[1]:][:shape[1]]
-			got := words.EncodeSpecial(strings.TrimSpace(about.Sentences[s]), 256)
+			got := words.EncodeSpecial(strings.TrimSpace(about.Sentences[s]), m.Config.Text.Length)
 			for i, id := range row {
 				mine := words.Special().Pad
 				if i < len(got) {
