@@ -17,7 +17,8 @@ type LPIPSConfig struct {
 	// Side is that of the square that pictures are fitted to (64), see [Fit]. The distance depends on it.
 	Side int
 
-	// Memory is the number of bytes that the features of the pictures may take (2 GiB).
+	// Memory is the number of bytes that the features of the pictures may take (2 GiB). A net at work takes
+	// some more for its activations, and each caller of ScoresBlock 4 MiB.
 	Memory int64
 
 	// Recompute lets a list of pictures whose features take more be compared all the same: its features are computed
@@ -195,28 +196,26 @@ func (m *Perceptual) halves(ctx context.Context, images []*dataloader.Image) (*h
 	return h, err
 }
 
-// pick copies some vectors.
-func (h *halves) pick(at []int) *halves {
-	p := &halves{width: h.width}
-	for _, i := range at {
-		p.data = append(p.data, h.row(i)...)
-		p.norms = append(p.norms, h.norms[i])
-	}
-	return p
-}
-
 // Scores is [Measure.Scores].
 func (m *Perceptual) Scores(query int, dst []float32) error { return m.ScoresBlock([]int{query}, dst) }
 
 // ScoresBlock is [BlockMeasure.ScoresBlock].
 func (m *Perceptual) ScoresBlock(queries []int, dst []float32) error {
+	return m.ScoresContext(context.Background(), queries, dst)
+}
+
+// ScoresContext is [SlowMeasure.ScoresContext].
+func (m *Perceptual) ScoresContext(ctx context.Context, queries []int, dst []float32) error {
 	if err := checkQueries(m.Name(), queries, m.n, dst); err != nil || len(dst) == 0 {
 		return err
 	}
 	n := len(dst) / len(queries)
 	if m.kept != nil {
-		m.score(m.kept.pick(queries), m.kept, n, dst, n, 0)
-	} else if err := m.recompute(queries, dst, n); err != nil {
+		m.score(m.kept, queries, m.kept, n, dst, n, 0)
+	} else if err := m.recompute(ctx, queries, dst, n); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("baseline: %s: %w", m.Name(), err)
 	}
 	for r, q := range queries {
@@ -228,7 +227,7 @@ func (m *Perceptual) ScoresBlock(queries []int, dst []float32) error {
 }
 
 // recompute computes the vectors of queries and, a part at a time, of the first n pictures, within the memory allowed.
-func (m *Perceptual) recompute(queries []int, dst []float32, n int) error {
+func (m *Perceptual) recompute(ctx context.Context, queries []int, dst []float32, n int) error {
 	m.compute.Lock()
 	defer m.compute.Unlock()
 	room := int(m.config.Memory / (2 * int64(m.width))) // vectors
@@ -238,23 +237,31 @@ func (m *Perceptual) recompute(queries []int, dst []float32, n int) error {
 		for i := range some {
 			some[i] = m.images[queries[first+i]]
 		}
-		// What is here has no context to end it: see Measure.
-		q, err := m.halves(context.Background(), some)
+		q, err := m.halves(ctx, some)
 		if err != nil {
 			return err
 		}
 		for at := 0; at < n; {
 			end := min(n, at+room-count)
-			part, err := m.halves(context.Background(), m.images[at:end])
+			part, err := m.halves(ctx, m.images[at:end])
 			if err != nil {
 				return err
 			}
-			m.score(q, part, end-at, dst[first*n:], n, at)
+			m.score(q, numbers(0, count), part, end-at, dst[first*n:], n, at)
 			at = end
 		}
 		first += count
 	}
 	return nil
+}
+
+// numbers lists first … first+n-1.
+func numbers(first, n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = first + i
+	}
+	return list
 }
 
 // What one product takes: a panel of halvesDepth values of halvesRows vectors, which is widened to float32.
@@ -269,37 +276,37 @@ type halvesScratch struct {
 
 var halvesPool = sync.Pool{New: func() any { return new(halvesScratch) }}
 
-// score writes the scores of the vectors q to the first n vectors of g to columns at … at+n-1 of dst, whose rows
-// have stride values.
-func (m *Perceptual) score(q, g *halves, n int, dst []float32, stride, at int) {
+// score writes the scores of the vectors of q that rows lists to the first n vectors of g: to columns at … at+n-1 of dst,
+// whose rows have stride values.
+func (m *Perceptual) score(q *halves, rows []int, g *halves, n int, dst []float32, stride, at int) {
 	s := halvesPool.Get().(*halvesScratch)
 	defer halvesPool.Put(s)
 	unscale := 1 / (float64(m.scale) * float64(m.scale))
-	for q0 := 0; q0 < len(q.norms); q0 += halvesRows {
-		rows := min(halvesRows, len(q.norms)-q0)
+	for q0 := 0; q0 < len(rows); q0 += halvesRows {
+		left := rows[q0:min(q0+halvesRows, len(rows))]
 		for g0 := 0; g0 < n; g0 += halvesRows {
-			cols := min(halvesRows, n-g0)
+			right := numbers(g0, min(halvesRows, n-g0))
 			c := dst[q0*stride+at+g0:]
 			for k0 := 0; k0 < q.width; k0 += halvesDepth {
 				depth := min(halvesDepth, q.width-k0)
-				widen(s.a[:], q, q0, rows, k0, depth)
-				widen(s.b[:], g, g0, cols, k0, depth)
-				kernel.Gemm(nil, false, true, rows, cols, depth, s.a[:], depth, s.b[:], depth, c, stride, k0 > 0)
+				q.widen(s.a[:], left, k0, depth)
+				g.widen(s.b[:], right, k0, depth)
+				kernel.Gemm(nil, false, true, len(left), len(right), depth, s.a[:], depth, s.b[:], depth, c, stride, k0 > 0)
 			}
-			for r := range rows {
-				row := c[r*stride:][:cols]
-				for i, dot := range row {
-					d := (q.norms[q0+r] + g.norms[g0+i] - 2*float64(dot)) * unscale
-					row[i] = -float32(max(d, 0))
+			for r, i := range left {
+				row := c[r*stride:][:len(right)]
+				for k, dot := range row {
+					d := (q.norms[i] + g.norms[g0+k] - 2*float64(dot)) * unscale
+					row[k] = -float32(max(d, 0))
 				}
 			}
 		}
 	}
 }
 
-// widen writes depth values from k0 of rows vectors to dst, (rows, depth).
-func widen(dst []float32, h *halves, first, rows, k0, depth int) {
-	for r := range rows {
-		kernel.FromFloat16(dst[r*depth:(r+1)*depth], h.row(first + r)[k0:k0+depth])
+// widen writes depth values from k0 on of some vectors to dst, (len(rows), depth).
+func (h *halves) widen(dst []float32, rows []int, k0, depth int) {
+	for r, i := range rows {
+		kernel.FromFloat16(dst[r*depth:(r+1)*depth], h.row(i)[k0:k0+depth])
 	}
 }

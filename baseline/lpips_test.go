@@ -193,4 +193,10 @@ func TestLPIPSKeepsNoPicture(t *testing.T) {
 			t.Errorf("picture %d: %v, want %v", i, got[i], want[i])
 		}
 	}
+	var slow SlowMeasure = m
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := slow.ScoresContext(ended, []int{1}, got); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
 }

@@ -18,6 +18,14 @@ type BlockMeasure interface {
 	ScoresBlock(queries []int, dst []float32) error
 }
 
+// SlowMeasure is a BlockMeasure whose scores may take so long that ctx has to end them.
+type SlowMeasure interface {
+	BlockMeasure
+
+	// ScoresContext is ScoresBlock, ended by ctx with its error.
+	ScoresContext(ctx context.Context, queries []int, dst []float32) error
+}
+
 // vectors is a list of n vectors compared by dot product or by Euclidean distance:
 //
 //	score(q, i) = x[q]·x[i]                                  dot

@@ -3,6 +3,7 @@ package lpips_test
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"relsim/dataloader"
 	"relsim/lpips"
@@ -37,4 +38,33 @@ func ExampleNet_Distances() {
 	}
 	fmt.Println(net.Kind(), d[0] == 0, d[1] < d[2])
 	// Output: alex true true
+}
+
+// The squared Euclidean distance of two pictures' vectors is their LPIPS.
+func ExampleNet_Vectors() {
+	net, err := lpips.Open("testdata/pth")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pictures := []*dataloader.Image{plain(200, 30, 30, 10), plain(20, 30, 200, 30)}
+	vectors := make([][]float32, len(pictures))
+	if err := net.Vectors(context.Background(), pictures, 1, func(i int, v []float32) error {
+		vectors[i] = append([]float32(nil), v...)
+		return nil
+	}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	var sum float64
+	for i, a := range vectors[0] {
+		sum += float64(a-vectors[1][i]) * float64(a-vectors[1][i])
+	}
+	d, err := net.Distances(context.Background(), []lpips.Pair{{A: pictures[0], B: pictures[1]}}, 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(math.Abs(sum-float64(d[0])) < 1e-5)
+	// Output: true
 }

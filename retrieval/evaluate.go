@@ -359,6 +359,9 @@ func newScorer(s *Set) *scorer {
 
 // score computes the scores of at most block pictures.
 func (w *scorer) score(ctx context.Context, m baseline.Measure, pictures []int) error {
+	if b, ok := m.(baseline.SlowMeasure); ok {
+		return b.ScoresContext(ctx, pictures, w.scores[:len(pictures)*w.gallery])
+	}
 	if b, ok := m.(baseline.BlockMeasure); ok {
 		return b.ScoresBlock(pictures, w.scores[:len(pictures)*w.gallery])
 	}
