@@ -14,6 +14,7 @@ import (
 	"relsim/kernel"
 	"relsim/lpips"
 	"relsim/nn"
+	"relsim/pretrained"
 	"relsim/retrieval"
 )
 
@@ -70,11 +71,13 @@ func ParseBaseline(text string) (BaselineSpec, error) {
 	if isPixelMeasure(b.Name) || slices.Contains([]string{"relsim", "chance", LiteralTwin}, b.Name) {
 		return fail("another method is called %s", b.Name)
 	}
-	if b.published() {
-		return b, nil
-	}
 	if _, err := os.Stat(path); err != nil {
-		return fail("%v", err)
+		switch {
+		case !b.published():
+			return fail("%v", err)
+		case !isName(path):
+			return fail("%v, and it is no name on the hub (org/name)", err)
+		}
 	}
 	if kind == EmbeddingsBaseline {
 		if err := embeddings.CheckPath(path); err != nil {
@@ -222,17 +225,23 @@ func captioned(set *retrieval.Set) error {
 func (b BaselineSpec) model(ctx context.Context, set *retrieval.Set, gallery, nearMiss dataloader.Dataset, o EvaluateOptions,
 	progress func(done float64)) (retrieval.Method, error) {
 	fail := func(err error) (retrieval.Method, error) { return retrieval.Method{}, err }
-	model, err := OpenIn(b.Path, o.Threads, o.Precision)
+	base, err := OpenBase(ctx, b.Path, o.Hub)
+	if err != nil {
+		return fail(err)
+	}
+	if isCLIP := base.Family == pretrained.CLIP; isCLIP != (b.Kind != DINOBaseline) {
+		return fail(fmt.Errorf("%s is a model of the family %s, which does not go with the kind %s", b.Path, base.Family, b.Kind))
+	}
+	model, err := OpenWith(ctx, b.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Hub: o.Hub})
 	if err != nil {
 		return fail(err)
 	}
 	defer model.Close()
-	has := model.Config().Model.Has
-	if !has(nn.VisionTower) {
+	if !model.Has(nn.VisionTower) {
 		return fail(fmt.Errorf("%s: the model has no encoder of pictures", b.Path))
 	}
-	if b.Kind != DINOBaseline && !has(nn.TextTower) {
-		return fail(fmt.Errorf("%s: the model has no text encoder, which CLIP has", b.Path))
+	if b.Kind == CLIPTextBaseline && !model.Has(nn.TextTower) {
+		return fail(fmt.Errorf("%s: the model has no text encoder, or no tokenizer for it (tokenizer.json, or vocab.json and merges.txt)", b.Path))
 	}
 	if o.Pictures != nil {
 		model.config.Pictures = *o.Pictures
@@ -243,14 +252,23 @@ func (b BaselineSpec) model(ctx context.Context, set *retrieval.Set, gallery, ne
 	}
 	if b.Kind != CLIPTextBaseline {
 		m := retrieval.Embedded(b.Name, retrieval.Baseline, pictures, captions, model.Dim())
-		m.About = b.about("cosine of the published model's embeddings of pictures")
+		m.About = b.about(fmt.Sprintf("cosine of the embeddings of pictures by %s", base.described()))
 		return m, nil
 	}
 	return retrieval.Method{
 		Name: b.Name, Kind: retrieval.Baseline, ByCaption: true,
 		Images: baseline.QueryEmbeddings(b.Name, ofCaptions(set, captions, model.Dim()), pictures, set.Len(), model.Dim()),
-		About:  b.about("cosine of the published model's embedding of the query's caption with those of pictures (CLIP-T)"),
+		About:  b.about(fmt.Sprintf("cosine of the embedding of the query's caption with those of pictures by %s (CLIP-T)", base.described())),
 	}, nil
+}
+
+// described says what a published model is.
+func (b *Base) described() string {
+	text := fmt.Sprintf("the published model %s (%s, %d px)", b.Name, b.Family, b.Transform.Size)
+	if b.Revision != "" {
+		text += " at " + b.Revision
+	}
+	return text
 }
 
 // ofCaptions is the embedding of the caption of every picture of a set, (set.Len(), dim): captions are those of

@@ -3,12 +3,16 @@ package training
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
+	"relsim/checkpoints"
+	"relsim/dataloader"
 	"relsim/embeddings"
 	"relsim/retrieval"
 )
@@ -39,6 +43,7 @@ func TestParseBaseline(t *testing.T) {
 		"hog":                            "it is always compared with",
 		"clip":                           "no path: want clip=PATH",
 		"clip:=" + folder:                "no name after the colon",
+		"clip=none":                      "no such file or directory, and it is no name on the hub (org/name)",
 		"clip:hog=" + folder:             "another method is called hog",
 		"lpips=" + folder:                "no such net: want lpips:alex, lpips:vgg, lpips:squeeze",
 		"lpips:alex=" + folder + "/none": "no such file",
@@ -139,5 +144,144 @@ func TestBaselines(t *testing.T) {
 		if want == "1 of " && err != nil && !strings.Contains(err.Error(), table.IDs[0]) {
 			t.Errorf("error %v names no picture", err)
 		}
+	}
+}
+
+// clipFolder is a copy of a tiny CLIP with the tokenizer of another one, and rows for its ids.
+func clipFolder(t *testing.T) string {
+	t.Helper()
+	const ids, table = 834, "text_model.embeddings.token_embedding.weight"
+	folder := copyFolder(t, published("clip"))
+	tokenizer := filepath.Join("..", "tokenizer", "testdata", "clip_bpe")
+	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"} {
+		data, err := os.ReadFile(filepath.Join(tokenizer, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := filepath.Join(folder, "config.json")
+	data, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte(strings.Replace(string(data), `"vocab_size": 120`, `"vocab_size": 834`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "model.safetensors")
+	file, err := checkpoints.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var tensors []checkpoints.Tensor
+	for _, name := range file.Names() {
+		tensor, err := file.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == table {
+			values := make([]float32, ids*tensor.Shape[1])
+			for i := range values {
+				values[i] = float32(rng.NormFloat64())
+			}
+			tensor = checkpoints.FromFloat32(name, []int{ids, tensor.Shape[1]}, values)
+		}
+		tensors = append(tensors, tensor)
+	}
+	if err := checkpoints.Write(path, tensors, map[string]string{"format": "pt"}); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// CLIP and DINOv2 compare pictures by their embeddings, and CLIP-T the caption of a query with pictures.
+func TestPublishedBaselines(t *testing.T) {
+	ctx := context.Background()
+	clip := clipFolder(t)
+	s, _ := tiny()
+	s.TestProfiles = 2
+	gallery, nearMiss, split, err := OpenGallery(ctx, Source{Data: ScenesName, Scenes: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := retrieval.NewSet("scenes", split, gallery, nearMiss)
+	o := EvaluateOptions{Threads: 2, Workers: 1, Baselines: []BaselineSpec{
+		{Name: "clip-text", Kind: CLIPTextBaseline, Path: clip},
+		{Name: "clip", Kind: CLIPBaseline, Path: clip},
+		{Name: "dino", Kind: DINOBaseline, Path: published("dinov2")},
+	}}
+	var last float64
+	methods, err := baselines(ctx, set, gallery, nearMiss, o, func(done float64) {
+		if done < last || done > 1 {
+			t.Errorf("progress %v after %v", done, last)
+		}
+		last = done
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same from single pictures and captions.
+	for n, folder := range []string{clip, clip, published("dinov2")} {
+		m := methods[n]
+		model, err := Open(folder, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer model.Close()
+		embed := func(i int) []float32 {
+			image, err := set.Image(ctx, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := model.Images(ctx, []*dataloader.Image{image})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		scores := make([]float32, len(set.Items))
+		for _, q := range []int{0, len(set.Items) - 1} {
+			if err := m.Images.Scores(q, scores); err != nil {
+				t.Fatal(err)
+			}
+			query := embed(q)
+			if m.ByCaption {
+				if query, err = model.Captions([]string{set.Items[q].Caption}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, i := range []int{1, 7} {
+				var want float64
+				for j, x := range embed(i) {
+					want += float64(x) * float64(query[j])
+				}
+				if got := float64(scores[i]); !(math.Abs(got-want) <= 1e-5) {
+					t.Errorf("%s: score(%d, %d) = %v, want %v", m.Name, q, i, got, want)
+				}
+			}
+		}
+		if m.ByCaption != (n == 0) || (m.Text != nil) != (n == 1) || m.About == nil || !strings.Contains(m.About.How, []string{"caption", "(clip, ", "(dinov2, "}[n]) {
+			t.Errorf("%s: by caption %v, text %v, %+v", m.Name, m.ByCaption, m.Text != nil, m.About)
+		}
+	}
+
+	for want, b := range map[string]BaselineSpec{
+		"is a model of the family dinov2, which does not go with the kind clip": {Kind: CLIPBaseline, Path: published("dinov2")},
+		"is a model of the family clip, which does not go with the kind dino":   {Kind: DINOBaseline, Path: clip},
+		"or no tokenizer for it": {Kind: CLIPTextBaseline, Path: published("clip")},
+	} {
+		o.Baselines = []BaselineSpec{b}
+		if _, err := baselines(ctx, set, gallery, nearMiss, o, func(float64) {}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	set.Items[3].Caption = ""
+	o.Baselines = []BaselineSpec{{Name: "clip-text", Kind: CLIPTextBaseline, Path: clip}}
+	if _, err := baselines(ctx, set, gallery, nearMiss, o, func(float64) {}); err == nil || !strings.Contains(err.Error(), "1 of "+strconv.Itoa(len(set.Items))+" pictures have no caption") || !strings.Contains(err.Error(), set.Items[3].ID) {
+		t.Errorf("a query without a caption: %v", err)
 	}
 }

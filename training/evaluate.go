@@ -12,6 +12,7 @@ import (
 	"relsim/baseline"
 	"relsim/dataloader"
 	"relsim/embeddings"
+	"relsim/hub"
 	"relsim/kernel"
 	"relsim/nn"
 	"relsim/retrieval"
@@ -45,6 +46,7 @@ type EvaluateOptions struct {
 	// take (0: baseline.DefaultLPIPSMemory); they are computed again and again where they take more.
 	Baselines   []BaselineSpec
 	LPIPSMemory int64
+	Hub         hub.Options // for published models that have names
 
 	// Export is a file for the embeddings of the first model, of the gallery and then of the near misses: see
 	// [embeddings.Write]. "": none.
@@ -159,7 +161,7 @@ func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, ga
 	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
 		return retrieval.Method{}, EvaluatedRun{}, err
 	}
-	model, err := OpenIn(m.Path, o.Threads, o.Precision)
+	model, err := OpenWith(ctx, m.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Hub: o.Hub})
 	if err != nil {
 		return fail(err)
 	}

@@ -34,6 +34,7 @@ import (
 	"relsim/command"
 	"relsim/dataloader"
 	"relsim/embeddings"
+	"relsim/hub"
 	"relsim/kernel"
 	"relsim/report"
 	"relsim/retrieval"
@@ -51,7 +52,8 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name, unless it is a path
   --no-twin            leave out the control on literal captions in DIR/literal-twin
   --baseline KIND=PATH another measure to compare with; may be repeated:
-                         clip=DIR, dino=DIR         cosine of a published model's embeddings of pictures
+                         clip=DIR, dino=DIR         cosine of a published model's embeddings of pictures; of a name on
+                                                    the hub, org/name, too
                          clip-text=DIR              CLIP's embedding of the query's caption with those of pictures
                          lpips:alex=DIR             LPIPS, in alex, vgg or squeeze; folder or file of the weights
                          embeddings:NAME=FILE       computed elsewhere: .npz (embeddings, image_ids) or .parquet
@@ -228,6 +230,11 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Pictures:  pictures, Cache: cache,
 		Baselines: o.baselines, LPIPSMemory: lpipsMemory, Export: o.export,
+		Hub: hub.Options{Notice: func(format string, args ...any) {
+			if !o.quiet {
+				fmt.Fprintf(stderr, "evaluate: "+format+"\n", args...)
+			}
+		}},
 		Progress: func(done float64) {
 			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
 				if !last.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,8 +13,10 @@ import (
 	"relsim/baseline"
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/hub"
 	"relsim/kernel"
 	"relsim/lpips"
+	"relsim/nn"
 	"relsim/training"
 )
 
@@ -45,7 +48,7 @@ func pixelNames() string {
 }
 
 // open finds what --model names.
-func (o *options) open() (comparer, error) {
+func (o *options) open(ctx context.Context, stderr io.Writer) (comparer, error) {
 	precision, err := training.ChoosePrecision(o.precision)
 	if err != nil {
 		return nil, command.Usagef("--precision %s: %w", o.precision, err)
@@ -70,12 +73,22 @@ func (o *options) open() (comparer, error) {
 			return &pixels{measure: m, threads: o.threads}, nil
 		}
 	}
-	model, err := training.OpenIn(o.model, o.threads, precision)
+	model, err := training.OpenWith(ctx, o.model, training.OpenOptions{Threads: o.threads, Precision: precision,
+		Hub: hub.Options{Notice: func(format string, args ...any) {
+			if !o.quiet {
+				fmt.Fprintf(stderr, "score: "+format+"\n", args...)
+			}
+		}},
+	})
 	if err != nil {
 		if _, missing := os.Stat(o.model); errors.Is(missing, fs.ErrNotExist) {
 			return nil, fmt.Errorf("--model %s is no measure of pixels (%s) and no lpips:NET=DIR, and as a model: %w", o.model, pixelNames(), err)
 		}
 		return nil, err
+	}
+	if !model.Has(nn.VisionTower) {
+		model.Close()
+		return nil, fmt.Errorf("%s: the model has no encoder of pictures", o.model)
 	}
 	return &embedder{model: model}, nil
 }

@@ -181,7 +181,7 @@ func (o *options) score(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	compare, err := o.open()
+	compare, err := o.open(ctx, stderr)
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,13 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	published, err := filepath.Abs("../../pretrained/testdata") // tiny published models
+	if err != nil {
+		t.Fatal(err)
+	}
 	script.Run(t, map[string]script.Command{"picture": picture}, func(e *testscript.Env) error {
 		e.Setenv("ALEX", weights)
+		e.Setenv("PUBLISHED", published)
 		return nil
 	})
 }
