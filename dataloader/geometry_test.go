@@ -178,6 +178,25 @@ func TestGeometryReference(t *testing.T) {
 	}
 }
 
+// TestGeometryOfOthers gives other geometries what the fast path leaves alone (CMYK,
+// palettes, opacity, WebP with an EXIF orientation, 16 bits): pixels are those of Decode,
+// resized.
+func TestGeometryOfOthers(t *testing.T) {
+	for _, name := range []string{"jpeg_cmyk.jpg", "palette.png", "lossy_exif6.webp", "lossless_alpha.webp", "bilevel.png", "preprocess/rgba.png", "preprocess/rgb16.png", "preprocess/grey16.png"} {
+		data := readFile(t, name)
+		for _, tr := range geometries {
+			want, err := tr.Fit(mustDecode(t, data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeSquare(data, DefaultLimits, tr)
+			if err != nil || !bytes.Equal(got.Pix, want.Pix) {
+				t.Errorf("%s, %+v: other pixels (%v)", name, tr.Geometry, err)
+			}
+		}
+	}
+}
+
 // TestGeometryDraft: a draft is near the picture, and the picture where it does not
 // shrink enough.
 func TestGeometryDraft(t *testing.T) {
