@@ -53,6 +53,18 @@ type Pictures struct {
 //     such a picture hardly more than white is left.
 const ConvertPillow = "pillow"
 
+// ChooseConvert returns Pictures.Convert for the name of a conversion: "relsim", the one
+// that [Decode] describes, or ConvertPillow.
+func ChooseConvert(name string) (string, error) {
+	switch name {
+	case "relsim":
+		return "", nil
+	case ConvertPillow:
+		return name, nil
+	}
+	return "", fmt.Errorf("dataloader: conversion to RGB %q: want relsim or %s", name, ConvertPillow)
+}
+
 // ChoosePictures returns the settings for one of the names of JPEG decoders. The
 // automatic choice is the decoder in Go, installed library or not: with the assembly
 // of the kernels it is the faster one (bench/jpeg.sh), and a run that is resumed on

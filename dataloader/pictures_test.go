@@ -288,6 +288,14 @@ func TestChoosePictures(t *testing.T) {
 	if _, err := ChoosePictures("fast"); err == nil || !strings.Contains(err.Error(), `"fast": want auto, go, turbo or reference`) {
 		t.Errorf("%v", err)
 	}
+	for name, want := range map[string]string{"relsim": "", "pillow": ConvertPillow} {
+		if got, err := ChooseConvert(name); got != want || err != nil {
+			t.Errorf("%s: %q (%v), want %q", name, got, err, want)
+		}
+	}
+	if _, err := ChooseConvert(""); err == nil || !strings.Contains(err.Error(), `"": want relsim or pillow`) {
+		t.Errorf("%v", err)
+	}
 	if err := (Transform{Size: 8, Pictures: Pictures{JPEG: "auto"}}).Validate(); err == nil {
 		t.Error("a transform with an open choice is valid")
 	}

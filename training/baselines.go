@@ -243,9 +243,7 @@ func (b BaselineSpec) model(ctx context.Context, set *retrieval.Set, gallery, ne
 	if b.Kind == CLIPTextBaseline && !model.Has(nn.TextTower) {
 		return fail(fmt.Errorf("%s: the model has no text encoder, or no tokenizer for it (tokenizer.json, or vocab.json and merges.txt)", b.Path))
 	}
-	if o.Pictures != nil {
-		model.config.Pictures = *o.Pictures
-	}
+	model.config.Pictures = o.pictures(model.config.Pictures)
 	pictures, captions, err := vectorsOf(ctx, model, set, gallery, nearMiss, progress)
 	if err != nil {
 		return fail(err)

@@ -40,6 +40,7 @@ type EvaluateOptions struct {
 	MaxBroken float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
 	Progress  func(done float64)   // 0 to 1; may be nil
 	Pictures  *dataloader.Pictures // how files become pixels, but for Convert; nil: as each model was trained
+	Convert   *string              // of Pictures; nil: as each model was trained
 	Cache     *dataloader.Cache    // of pictures; may be nil
 
 	// Baselines are compared with beside the measures of pixels. LPIPSMemory is the memory that features of LPIPS may
@@ -51,6 +52,19 @@ type EvaluateOptions struct {
 	// Export is a file for the embeddings of the first model, of the gallery and then of the near misses: see
 	// [embeddings.Write]. "": none.
 	Export string
+}
+
+// pictures returns how files become pixels, for a model that was trained with p.
+func (o EvaluateOptions) pictures(p dataloader.Pictures) dataloader.Pictures {
+	convert := p.Convert
+	if o.Pictures != nil {
+		p = *o.Pictures
+	}
+	if o.Convert != nil {
+		convert = *o.Convert
+	}
+	p.Convert = convert
+	return p
 }
 
 // Evaluation is the result with what a report says about the runs.
@@ -166,11 +180,7 @@ func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, ga
 		return fail(err)
 	}
 	defer model.Close()
-	if o.Pictures != nil {
-		convert := model.config.Pictures.Convert
-		model.config.Pictures = *o.Pictures
-		model.config.Pictures.Convert = convert
-	}
+	model.config.Pictures = o.pictures(model.config.Pictures)
 	vectors, captions, err := vectorsOf(ctx, model, set, gallery, nearMiss, progress)
 	if err != nil {
 		return fail(err)

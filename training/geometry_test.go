@@ -91,3 +91,22 @@ func TestGeometryTrains(t *testing.T) {
 		t.Errorf("resumed under another geometry: %v", err)
 	}
 }
+
+// TestEvaluatePictures: what evaluation says about pictures takes the place of what a model was trained with, part by part.
+func TestEvaluatePictures(t *testing.T) {
+	trained := dataloader.Pictures{Draft: true, Convert: dataloader.ConvertPillow}
+	reference, own := dataloader.Pictures{JPEG: dataloader.JPEGReference}, ""
+	for _, tt := range []struct {
+		o    EvaluateOptions
+		want dataloader.Pictures
+	}{
+		{EvaluateOptions{}, trained},
+		{EvaluateOptions{Pictures: &reference}, dataloader.Pictures{JPEG: dataloader.JPEGReference, Convert: dataloader.ConvertPillow}},
+		{EvaluateOptions{Convert: &own}, dataloader.Pictures{Draft: true}},
+		{EvaluateOptions{Pictures: &reference, Convert: &own}, reference},
+	} {
+		if got := tt.o.pictures(trained); got != tt.want {
+			t.Errorf("%+v, want %+v", got, tt.want)
+		}
+	}
+}

@@ -71,6 +71,7 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --precision P        of the models' matrix products: auto, float32 or bf16 (auto: float32)
   --threads N          (all cores)
   --jpeg HOW           JPEG decoder: auto, go, turbo or reference (as each model was trained)
+  --convert HOW        conversion to RGB: relsim or pillow, see train (as each model was trained; relsim of published ones)
   --cache DIR          keep decoded and resized pictures in a folder (no)
   --cache-size SIZE    bytes of it at most, such as 500MiB (20GiB)
   --json               print one JSON object: what report/metrics.json holds
@@ -115,6 +116,7 @@ type options struct {
 	noReport     bool
 	threads      int
 	jpeg         string
+	convert      *string // nil: as each model was trained
 	cache        string
 	cacheSize    string
 	precision    string
@@ -156,6 +158,11 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.BoolVar(&o.noReport, "no-report", false, "")
 	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "")
 	fs.StringVar(&o.jpeg, "jpeg", "", "")
+	fs.Func("convert", "", func(s string) error {
+		convert, err := dataloader.ChooseConvert(s)
+		o.convert = &convert
+		return err
+	})
 	fs.StringVar(&o.cache, "cache", "", "")
 	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
@@ -228,7 +235,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
 		Precision: precision,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
-		Pictures:  pictures, Cache: cache,
+		Pictures:  pictures, Convert: o.convert, Cache: cache,
 		Baselines: o.baselines, LPIPSMemory: lpipsMemory, Export: o.export,
 		Hub: hub.Options{Notice: func(format string, args ...any) {
 			if !o.quiet {

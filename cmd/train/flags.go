@@ -77,6 +77,7 @@ type options struct {
 	workers   int
 	jpeg      string
 	draft     bool
+	convert   string
 	cache     string
 	cacheSize string
 
@@ -177,6 +178,8 @@ Run
   --jpeg HOW             JPEG decoder: go; turbo, which is libturbojpeg (RELSIM_TURBOJPEG names its file); reference, the
                          standard library and imaging (slow); auto: go (auto)
   --jpeg-draft           decode large JPEG at 1/4 or 1/8, where that is not below the network's input: faster, less exact
+  --convert HOW          to RGB: relsim, which lays transparent pixels over white and turns pictures by EXIF; pillow, which does
+                         neither and clips 16-bit grey, as published models are given their pictures (relsim)
   --cache DIR            keep decoded and resized pictures in a folder (no)
   --cache-size SIZE      bytes of it at most, such as 500MiB (20GiB)
   --embedding-cache DIR  keeps the embeddings of frozen text towers from run to run (in the user's cache; "": none)
@@ -242,6 +245,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.workers, "workers", cores, "")
 	fs.StringVar(&o.jpeg, "jpeg", dataloader.JPEGAuto, "")
 	fs.BoolVar(&o.draft, "jpeg-draft", false, "")
+	fs.StringVar(&o.convert, "convert", "relsim", "")
 	fs.StringVar(&o.cache, "cache", "", "")
 	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
 	fs.StringVar(&o.textFrom, "text-from", "", "")
@@ -510,6 +514,9 @@ func (o *options) training(n int) (training.Config, error) {
 		return c, command.Usagef("--jpeg: %w", err)
 	}
 	c.Pictures.Draft = o.draft
+	if c.Pictures.Convert, err = dataloader.ChooseConvert(o.convert); err != nil {
+		return c, command.Usagef("--convert: %w", err)
+	}
 	if err := c.Validate(); err != nil {
 		return c, command.Usage(err)
 	}
