@@ -144,9 +144,13 @@ type size struct{ h, w, c int }
 
 func (s size) positions() int { return s.h * s.w }
 
+// maxFloats bounds the values that one picture takes in the net: 8 GiB of them, which is VGG-16 at some 2,900×2,900.
+const maxFloats = 2 << 30
+
 // plan gives the sizes at the taps for pictures of h×w.
 func (n *Net) plan(h, w int) ([]size, error) {
 	var taps []size
+	kept, largest := 0.0, 0.0 // the taps stay until they are compared, the rest is passed on
 	fullH, fullW := h, w
 	c := 3
 	for _, l := range nets[n.kind] {
@@ -163,9 +167,15 @@ func (n *Net) plan(h, w int) ([]size, error) {
 		if min(h, w) < 1 {
 			return nil, fmt.Errorf("pictures of %d×%d are too small for %s: nothing is left of them at features.%d", fullW, fullH, n.kind, l.at)
 		}
+		values := float64(h) * float64(w) * float64(c)
+		largest = max(largest, values)
 		if l.tap {
+			kept += values
 			taps = append(taps, size{h, w, c})
 		}
+	}
+	if need := kept + 2*largest; need > maxFloats {
+		return nil, fmt.Errorf("a picture of %d×%d takes %.0f MiB in %s, more than %d: make it smaller", fullW, fullH, 4*need/(1<<20), n.kind, 4*maxFloats>>20)
 	}
 	return taps, nil
 }

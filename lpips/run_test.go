@@ -313,6 +313,19 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestLarge asks for pictures that no memory would hold.
+func TestLarge(t *testing.T) {
+	for _, kind := range Kinds() {
+		n := open(t, kind)
+		if _, err := n.Width(1<<20, 1<<20); err == nil || !strings.Contains(err.Error(), "lpips: width: a picture of 1048576×1048576 takes") {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if _, err := n.Width(3000, 2000); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	n := open(t, Alex)
 	a, b := noise(40, 40, 1), noise(40, 41, 2)
