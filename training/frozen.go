@@ -130,7 +130,8 @@ func (d donor) fits(c Config) error {
 	if d.tower == nn.TextTower {
 		pairs = append(pairs, pair{"text", mine.Model.Text, theirs.Model.Text})
 	} else {
-		pairs = append(pairs, pair{"vision", mine.Model.Vision, theirs.Model.Vision}, pair{"normalize", mine.Normalize, theirs.Normalize})
+		pairs = append(pairs, pair{"vision", mine.Model.Vision, theirs.Model.Vision}, pair{"normalize", mine.Normalize, theirs.Normalize},
+			pair{"geometry", mine.Geometry, theirs.Geometry})
 	}
 	for _, p := range pairs {
 		if field, a, b, differs := diffValue(p.path, reflect.ValueOf(p.a), reflect.ValueOf(p.b)); differs {

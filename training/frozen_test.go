@@ -239,6 +239,10 @@ func TestDonorRefused(t *testing.T) {
 			c.Normalize = dataloader.Normalize{Mean: [3]float64{0.5, 0.25, 0.5}, Std: [3]float64{1, 1, 1}}
 			o.VisionFrom = from
 		}, "normalize"},
+		{"geometry", func(c *Config, o *Options) {
+			c.Geometry = dataloader.Geometry{Resize: dataloader.ResizeNone}
+			o.VisionFrom = from
+		}, "geometry.resize"},
 		{"no run", func(_ *Config, o *Options) { o.TextFrom = filepath.Join(t.TempDir(), "none") }, "none"},
 		{"no common word", func(_ *Config, o *Options) { o.TextFrom = from }, "has no word of the captions"},
 		{"tower", func(c *Config, _ *Options) { c.Freeze = "both" }, `freeze "both": want "vision" or "text"`},
