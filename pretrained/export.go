@@ -68,7 +68,11 @@ func export(dir string, t Trained) (err error) {
 	if _, err := os.Lstat(dir); err == nil {
 		return fs.ErrExist
 	}
-	beside, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".export-*")
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return err
+	}
+	beside, err := os.MkdirTemp(parent, ".export-*")
 	if err != nil {
 		return err
 	}
@@ -86,10 +90,26 @@ func export(dir string, t Trained) (err error) {
 	return os.Rename(beside, dir)
 }
 
+// hasAdapters says that there are adapters in the tower.
+func (t Trained) hasAdapters() bool {
+	return slices.ContainsFunc(t.Model.Adapters(), func(a *nn.Adapter) bool { return t.Tower.Has(a.Module.Name) })
+}
+
+// Adapters reports whether adapters are written, and no weights of the published model.
+func (t Trained) Adapters() bool { return t.hasAdapters() && !t.Merge }
+
+// Class is the class of transformers that PEFT puts the adapters on, as far as it is
+// known.
+func (t Trained) Class() string {
+	if t.Base == nil {
+		return ""
+	}
+	return t.Base.partOf(t.Tower).class
+}
+
 func (t Trained) write(dir string) error {
-	withAdapters := slices.ContainsFunc(t.Model.Adapters(), func(a *nn.Adapter) bool { return t.Tower.Has(a.Module.Name) })
 	switch {
-	case withAdapters && !t.Merge:
+	case t.Adapters():
 		if t.Base == nil {
 			return errors.New("adapters without a published model: merge them")
 		}
@@ -97,14 +117,14 @@ func (t Trained) write(dir string) error {
 			return err
 		}
 	default:
-		if withAdapters {
+		if t.hasAdapters() {
 			defer t.Model.Merge(nil)()
 		}
 		if err := t.writeTower(dir); err != nil {
 			return err
 		}
 	}
-	if err := t.writeHead(dir, withAdapters && !t.Merge); err != nil {
+	if err := t.writeHead(dir); err != nil {
 		return err
 	}
 	if t.Base != nil {
@@ -250,17 +270,24 @@ func (t Trained) clipConfig(both map[string]any) (map[string]any, error) {
 	return config, nil
 }
 
-// writeHead writes the head, unless it is that of the published model: of one whose
-// weights are not written, the frozen one.
-func (t Trained) writeHead(dir string, baseAlone bool) error {
+// NewHead reports whether the head is written by itself: it is not the published one, or
+// was trained where the weights of the published model are not written.
+func (t Trained) NewHead() bool {
+	if !t.Model.Config.Has(t.Tower) || headOf(t.Model, t.Tower) == nil {
+		return false
+	}
+	if t.Base == nil || t.Base.headIsNew(t.Model.Params, t.Tower) {
+		return true
+	}
+	return t.Adapters() && !headOf(t.Model, t.Tower).Weight.Frozen
+}
+
+// writeHead writes the head, where it is new.
+func (t Trained) writeHead(dir string) error {
+	if !t.NewHead() {
+		return nil
+	}
 	head := headOf(t.Model, t.Tower)
-	if head == nil {
-		return nil
-	}
-	isPublished := t.Base != nil && !t.Base.headIsNew(t.Model.Params, t.Tower)
-	if isPublished && (!baseAlone || head.Weight.Frozen) {
-		return nil
-	}
 	tensors := []checkpoints.Tensor{checkpoints.FromFloat32("projection.weight", head.Weight.Shape, head.Weight.Data)}
 	if head.Bias != nil {
 		tensors = append(tensors, checkpoints.FromFloat32("projection.bias", head.Bias.Shape, head.Bias.Data))

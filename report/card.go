@@ -20,6 +20,8 @@ type Card struct {
 	Tower    string
 	Adapters bool
 	Head     bool
+	// Part is the class that the adapters are for, where that is a part of the base.
+	Part string
 	// Library reads the folder: peft, transformers, timm.
 	Library string
 	// Base is the published model, by its name on the hub or as a folder; Fingerprint a
@@ -76,6 +78,9 @@ func (c Card) files(say func(string, ...any)) {
 	}
 	base := baseName(c.Base)
 	if c.Adapters {
+		if c.Part != "" {
+			what += " (`" + plainText(c.Part) + "`)"
+		}
 		say("* `adapter_config.json`, `adapter_model.safetensors`: low-rank adapters (LoRA, arXiv:2106.09685) for the %s of %s, as PEFT writes them.", what, base)
 	} else {
 		say("* `config.json`, `model.safetensors`: the whole %s.", what)

@@ -13,7 +13,7 @@ func TestCard(t *testing.T) {
 		return metrics.Interval{Mean: mean, Low: low, High: high}
 	}
 	c := Card{
-		Title: "mine\n<b>", Tower: "vision", Adapters: true, Head: true, Library: "peft",
+		Title: "mine\n<b>", Tower: "vision", Adapters: true, Head: true, Library: "peft", Part: "CLIPVisionTransformer",
 		Base: "openai/clip-vit-large-patch14", Fingerprint: "0123abcd", Partner: "/home/somebody/MiniLM", ImageSize: 224, Dim: 384,
 		Facts: []Fact{{"Data", "rows.jsonl"}, {"Captions", "anonymous"}},
 		Result: &retrieval.Result{
@@ -29,7 +29,7 @@ func TestCard(t *testing.T) {
 	for _, want := range []string{
 		"---\nlibrary_name: \"peft\"\nbase_model: \"openai/clip-vit-large-patch14\"\npipeline_tag: image-feature-extraction\ntags:\n- relational-visual-similarity\n- lora\n---\n",
 		"\n# mine b\n",
-		"for the image encoder of `openai/clip-vit-large-patch14`, as PEFT writes them.",
+		"for the image encoder (`CLIPVisionTransformer`) of `openai/clip-vit-large-patch14`, as PEFT writes them.",
 		"* `head.safetensors`",
 		"Pictures are 224 × 224 pixels. Embeddings have 384 numbers.",
 		"has the fingerprint `0123abcd`.",

@@ -12,6 +12,8 @@
 //	space.png, space.svg           pairs of pictures by attribute and by relational similarity
 //	training.png, training.svg     loss, accuracy, validation recall and learning rate over steps
 //
+// [Card.Markdown] is the README.md of a model that is published.
+//
 // A figure or a section that the data set has no figures for is left out:
 // pictures without profiles have no attribute twins, pictures without relations
 // no heat map. The same input gives the same bytes.

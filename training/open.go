@@ -95,8 +95,22 @@ func OpenWith(ctx context.Context, path string, o OpenOptions) (*Embedder, error
 	return e, nil
 }
 
-// openSnapshot makes the model of a checkpoint.
+// openSnapshot makes the model of a checkpoint ready for inference.
 func openSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapshot, o OpenOptions) (*Embedder, error) {
+	m, err := readSnapshot(ctx, dir, snapshot, o, Config.leansOn)
+	if err != nil {
+		return nil, err
+	}
+	e, err := openEmbedder(m.Config, m.Model, m.words, o)
+	if err != nil {
+		return nil, err
+	}
+	e.dir, e.source = dir, m.Source
+	return e, nil
+}
+
+// readSnapshot makes the model of a checkpoint, with the published models of the towers that need says.
+func readSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapshot, o OpenOptions, need func(Config, nn.Tower) bool) (*Trained, error) {
 	if snapshot.Config == nil {
 		return nil, errors.New("no config.json: the checkpoint of another program")
 	}
@@ -104,7 +118,7 @@ func openSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	bases, records, err := openBases(ctx, c, snapshot, o)
+	bases, records, err := openBases(ctx, c, snapshot, o, need)
 	if err != nil {
 		return nil, err
 	}
@@ -141,24 +155,20 @@ func openSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapsho
 	if err := checkpoints.AssignTensors(kept(model.Params, given), dir, snapshot.Model); err != nil {
 		return nil, err
 	}
-	e, err := openEmbedder(c, model, words, o)
-	if err != nil {
-		return nil, err
-	}
-	e.dir = dir
+	m := &Trained{Model: model, Config: c, Bases: bases, Checkpoint: dir, words: words, records: records}
 	if data, ok := snapshot.Files[sourceFile]; ok {
 		source, err := parseSource(data)
 		if err != nil {
-			e.Close()
 			return nil, err
 		}
-		e.source = &source
+		m.Source = &source
 	}
-	return e, nil
+	return m, nil
 }
 
-// openBases opens the published models whose weights a checkpoint does not hold.
-func openBases(ctx context.Context, c Config, snapshot *checkpoints.Snapshot, o OpenOptions) (Bases, baseRecords, error) {
+// openBases opens the published models of the towers that need says: those whose weights a checkpoint does not hold, or
+// all.
+func openBases(ctx context.Context, c Config, snapshot *checkpoints.Snapshot, o OpenOptions, need func(Config, nn.Tower) bool) (Bases, baseRecords, error) {
 	var bases Bases
 	records, err := parseBases(snapshot.Files[baseFile])
 	if err != nil {
@@ -166,7 +176,7 @@ func openBases(ctx context.Context, c Config, snapshot *checkpoints.Snapshot, o 
 	}
 	for _, t := range towers {
 		record, ok := records[t]
-		if !ok || !c.leansOn(t) {
+		if !ok || !need(c, t) {
 			continue
 		}
 		place, flag := record.String(), o.Text
