@@ -31,6 +31,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sync"
 )
 
 // DType is the type of a tensor's values, by its name in the format.
@@ -160,10 +161,20 @@ func toFloat32(dst []float32, src []byte, d DType) {
 			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
 		}
 	case F16:
+		half := halves()
+		for ; len(dst) >= 4; dst, src = dst[4:], src[8:] { // four with one access
+			v := le.Uint64(src)
+			dst[0], dst[1], dst[2], dst[3] = half[uint16(v)], half[uint16(v>>16)], half[uint16(v>>32)], half[uint16(v>>48)]
+		}
 		for i := range dst {
-			dst[i] = halfToFloat32(le.Uint16(src[2*i:]))
+			dst[i] = half[le.Uint16(src[2*i:])]
 		}
 	case BF16:
+		for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+			v := le.Uint64(src)
+			dst[0], dst[1] = math.Float32frombits(uint32(v)<<16), math.Float32frombits(uint32(v)&0xffff0000)
+			dst[2], dst[3] = math.Float32frombits(uint32(v>>32)<<16), math.Float32frombits(uint32(v>>32)&0xffff0000)
+		}
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
 		}
@@ -204,6 +215,16 @@ func integer(src []byte, i int, d DType) int64 {
 	}
 	panic("checkpoints: integer of type " + string(d))
 }
+
+// halves holds the value of every binary16: the numbers of a model are alike, and
+// most lookups are in the cache.
+var halves = sync.OnceValue(func() *[1 << 16]float32 {
+	table := new([1 << 16]float32)
+	for h := range table {
+		table[h] = halfToFloat32(uint16(h))
+	}
+	return table
+})
 
 // halfToFloat32 converts an IEEE 754 binary16, exactly.
 func halfToFloat32(h uint16) float32 {
