@@ -120,6 +120,21 @@ func TestExportAdapter(t *testing.T) {
 		t.Errorf("embeddings %v, want %v", got, want)
 	}
 
+	// Where pictures are as they are published, what says how they are prepared comes along.
+	base, err := Open("testdata/dinov2")
+	check(t, err)
+	for size, want := range map[int]bool{base.Transform.Size: true, base.Transform.Size + 14: false} {
+		base.Config.Vision.ImageSize = size
+		n, err := nn.Declare(base.Config, 0)
+		check(t, err)
+		check(t, n.Params.Allocate())
+		to := filepath.Join(t.TempDir(), "out")
+		check(t, Export(to, Trained{Model: n, Tower: nn.VisionTower, Base: base}))
+		if got := slices.Contains(listed(t, to), "preprocessor_config.json"); got != want {
+			t.Errorf("pictures of %d, published are %d: preprocessor_config.json is there: %v", size, base.Transform.Size, got)
+		}
+	}
+
 	if err := Export(out, Trained{Model: trained, Tower: nn.VisionTower, Base: m}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a folder that is there: %v", err)
 	}
