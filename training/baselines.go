@@ -260,13 +260,13 @@ func (b BaselineSpec) model(ctx context.Context, set *retrieval.Set, gallery, ne
 	}, nil
 }
 
-// described says what a published model is.
+// described says what a published model is, but for its name.
 func (b *Base) described() string {
-	text := fmt.Sprintf("the published model %s (%s, %d px)", b.Name, b.Family, b.Transform.Size)
+	text := fmt.Sprintf("a published model (%s, %d px", b.Family, b.Transform.Size)
 	if b.Revision != "" {
-		text += " at " + b.Revision
+		text += ", revision " + b.Revision
 	}
-	return text
+	return text + ")"
 }
 
 // ofCaptions is the embedding of the caption of every picture of a set, (set.Len(), dim): captions are those of
