@@ -11,11 +11,12 @@ func (b *Builder) Checkpoint(x *Node) {
 }
 
 // cheap says whether Backward computes the values of a kind again from operands
-// that it reads anyway, whatever [Config].Checkpoint says: a pass over memory
-// each, and half of what a transformer block would keep.
+// that it reads anyway, or that are cheap themselves, whatever [Config].Checkpoint
+// says: a pass over memory each, and half of what a transformer block would keep.
+// What enters a low-rank adapter is a norm and the adapter's own dropout of it.
 func cheap(k kind) bool {
 	switch k.(type) {
-	case gelu, swiGLU, layerNorm, columnScale:
+	case gelu, swiGLU, layerNorm, columnScale, dropout:
 		return true
 	}
 	return false
@@ -49,7 +50,7 @@ func (p *planner) recompute(marks []int) {
 
 // goners finds the values of the forward phase that the backward phase does not
 // find there: what it does not read itself; what is cheap and made of operands
-// that it does read; and all before the last mark but the marks.
+// that it does read, or that are such; and all before the last mark but the marks.
 func (p *planner) goners(marks []int) []bool {
 	read := make([]bool, len(p.slots))
 	for _, s := range p.steps[p.forward:] {
@@ -63,14 +64,15 @@ func (p *planner) goners(marks []int) []bool {
 			last = max(last, p.def[m])
 		}
 	}
-	gone := make([]bool, len(p.slots))
+	gone, light := make([]bool, len(p.slots)), make([]bool, len(p.slots))
 	for i, s := range p.steps[:p.forward] {
-		light := cheap(s.kind)
+		again := cheap(s.kind)
 		for _, in := range s.in {
-			light = light && (p.slots[in].leaf >= 0 || p.keep[in] || read[in])
+			again = again && (p.slots[in].leaf >= 0 || p.keep[in] || read[in] || light[in])
 		}
 		for _, out := range s.out {
-			gone[out] = (i <= last || light || !read[out]) && !p.keep[out] && !slices.Contains(marks, out)
+			light[out] = again
+			gone[out] = (i <= last || again || !read[out]) && !p.keep[out] && !slices.Contains(marks, out)
 		}
 	}
 	return gone

@@ -193,3 +193,44 @@ func TestCheapOfNothingRead(t *testing.T) {
 		}
 	}
 }
+
+// What enters a low-rank adapter, dropout of a norm, is computed again from the norm's operand; with the bits that it has
+// where it is kept.
+func TestDropoutOfANormIsNotKept(t *testing.T) {
+	b := NewBuilder()
+	x := b.Linear(b.Input("x", 6, 4), b.Param("first", 8, 4), nil)
+	dropped := b.Dropout(b.LayerNorm(x, b.Param("gain", 8), b.Param("shift", 8), 1e-6), 0.3)
+	learned := b.Param("learned", 3, 8)
+	emb := b.Linear(b.Add(b.Linear(dropped, learned, nil), b.Linear(x, b.Param("last", 3, 8), nil)), b.Param("head", 5, 3), nil)
+	wrt := []*Node{b.leaves["first"], learned}
+	upstream := uniform(rand.New(rand.NewPCG(3, 1)), operandOf(emb).size())
+	var want *values
+	for _, kept := range []bool{true, false} {
+		c := Config{Embedding: emb, Wrt: wrt, Training: true, apart: true}
+		if kept {
+			c.Outputs = []*Node{dropped}
+		}
+		p := mustCompile(t, b, c)
+		v := newValues(b, 1)
+		v.bind(t, b, p)
+		p.SetSeed(5)
+		must(t, p.Forward())
+		must(t, p.Backward(upstream))
+		runs := make(map[string]int)
+		for _, s := range p.plan.steps[p.plan.forward:] {
+			runs[opName(s.kind)]++
+		}
+		if kept {
+			if want = v; runs["dropout"] != 1 || runs["layerNorm"] != 0 { // dropout's gradient is one
+				t.Errorf("what is kept is computed again: %v", runs)
+			}
+			continue
+		}
+		if runs["dropout"] != 2 || runs["layerNorm"] != 1 {
+			t.Errorf("Backward runs %v, want the dropout and the layerNorm again", runs)
+		}
+		for _, n := range wrt {
+			sameBits(t, n.Name(), v.grad[n.Name()], want.grad[n.Name()])
+		}
+	}
+}
