@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -80,6 +81,25 @@ func (b *Base) keepsHead(m nn.Config, t nn.Tower) bool {
 		mine, published = m.Text.Head, b.Config.Text.Head
 	}
 	return mine == published && m.EmbedDim == b.Config.EmbedDim
+}
+
+// fits returns an error that names the first setting in which a tower of m differs from the base, but for what may be
+// chosen: the size of pictures, dropout and head.
+func (b *Base) fits(m nn.Config, t nn.Tower) error {
+	var mine, theirs any
+	if t == nn.TextTower {
+		text := b.Config.Text
+		text.Dropout, text.Init, text.Head = m.Text.Dropout, m.Text.Init, m.Text.Head
+		mine, theirs = m.Text, text
+	} else {
+		vision := b.Config.Vision
+		vision.ImageSize, vision.Dropout, vision.Init, vision.Head = m.Vision.ImageSize, m.Vision.Dropout, m.Vision.Init, m.Vision.Head
+		mine, theirs = m.Vision, vision
+	}
+	if field, there, here, differs := diffValue(string(t), reflect.ValueOf(theirs), reflect.ValueOf(mine)); differs {
+		return fmt.Errorf("the published model %s does not fit: %s is %v there, %v here", b.Name, field, there, here)
+	}
+	return nil
 }
 
 // given returns the parameters of a tower of m that the base fills.

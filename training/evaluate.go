@@ -36,12 +36,14 @@ type EvaluateOptions struct {
 	Retrieval retrieval.Config
 	Threads   int
 	Workers   int
-	Precision kernel.Precision     // of the models' products; not that of the runs, which train in theirs
-	MaxBroken float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
-	Progress  func(done float64)   // 0 to 1; may be nil
-	Pictures  *dataloader.Pictures // how files become pixels, but for Convert; nil: as each model was trained
-	Convert   *string              // of Pictures; nil: as each model was trained
-	Cache     *dataloader.Cache    // of pictures; may be nil
+	// Vision and Text are where the published models are that runs with adapters were trained on: see [OpenOptions].
+	Vision, Text string
+	Precision    kernel.Precision     // of the models' products; not that of the runs, which train in theirs
+	MaxBroken    float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
+	Progress     func(done float64)   // 0 to 1; may be nil
+	Pictures     *dataloader.Pictures // how files become pixels, but for Convert; nil: as each model was trained
+	Convert      *string              // of Pictures; nil: as each model was trained
+	Cache        *dataloader.Cache    // of pictures; may be nil
 
 	// Baselines are compared with beside the measures of pixels. LPIPSMemory is the memory that features of LPIPS may
 	// take (0: baseline.DefaultLPIPSMemory); they are computed again and again where they take more.
@@ -175,7 +177,7 @@ func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, ga
 	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
 		return retrieval.Method{}, EvaluatedRun{}, err
 	}
-	model, err := OpenWith(ctx, m.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Hub: o.Hub})
+	model, err := OpenWith(ctx, m.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Vision: o.Vision, Text: o.Text, Hub: o.Hub})
 	if err != nil {
 		return fail(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -112,7 +111,7 @@ func openSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapsho
 // readSnapshot makes the model of a checkpoint, with the published models of the towers that need says.
 func readSnapshot(ctx context.Context, dir string, snapshot *checkpoints.Snapshot, o OpenOptions, need func(Config, nn.Tower) bool) (*Trained, error) {
 	if snapshot.Config == nil {
-		return nil, errors.New("no config.json: the checkpoint of another program")
+		return nil, errNoConfig
 	}
 	c, err := parseConfig(snapshot.Config)
 	if err != nil {
@@ -187,6 +186,9 @@ func openBases(ctx context.Context, c Config, snapshot *checkpoints.Snapshot, o 
 		if err != nil {
 			return bases, nil, fmt.Errorf("the %s tower is made of the published model %s: %w; say where it is", t, place, err)
 		}
+		if err := base.fits(c.Model, t); err != nil {
+			return bases, nil, err
+		}
 		if t == nn.VisionTower {
 			bases.Vision = base
 		} else {
@@ -250,6 +252,18 @@ func isName(path string) bool {
 	return err == nil
 }
 
+// config is how a published model is used as it is, without a text tower where it has no tokenizer.
+func (b *Base) config() Config {
+	c := Config{Model: b.Config, Geometry: b.Transform.Geometry, Normalize: b.Transform.Normalize}
+	if c.Model.Has(nn.VisionTower) {
+		c.Model.Vision.ImageSize = b.Transform.Size
+		if b.Tokenizer == nil {
+			c.Model.Text = nn.TextConfig{Kind: nn.NoText}
+		}
+	}
+	return c
+}
+
 // openPublished makes a model of all towers of a published one.
 func openPublished(ctx context.Context, path string, o OpenOptions) (*Embedder, error) {
 	base, err := OpenBase(ctx, path, o.Hub)
@@ -257,18 +271,13 @@ func openPublished(ctx context.Context, path string, o OpenOptions) (*Embedder, 
 		return nil, err
 	}
 	fail := func(err error) (*Embedder, error) { return nil, fmt.Errorf("training: open %s: %w", path, err) }
-	c := Config{Model: base.Config, Geometry: base.Transform.Geometry, Normalize: base.Transform.Normalize}
+	c := base.config()
 	var bases Bases
 	var words vocabulary
 	if c.Model.Has(nn.VisionTower) {
 		bases.Vision = base
-		c.Model.Vision.ImageSize = base.Transform.Size
 	}
-	switch {
-	case !c.Model.Has(nn.TextTower):
-	case base.Tokenizer == nil && c.Model.Has(nn.VisionTower):
-		c.Model.Text = nn.TextConfig{Kind: nn.NoText}
-	default:
+	if c.Model.Has(nn.TextTower) {
 		bases.Text = base
 		if words, err = base.vocabulary(); err != nil {
 			return fail(err)

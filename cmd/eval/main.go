@@ -48,7 +48,11 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
   eval --checkpoint runs/mine --baseline lpips:alex=DIR --baseline clip=DIR --baseline embeddings:theirs=file.npz
 
-  --checkpoint DIR     run folder (its best checkpoint), RUN/best, RUN/latest or a checkpoint folder
+  --checkpoint DIR     run folder (its best checkpoint), RUN/best, RUN/latest or a checkpoint folder; or a published
+                       model, its folder or its name on the hub
+  --vision DIR         where the published model of the image tower is now, for models that were trained on one and hold
+                       adapters only (where it was then); its weights must be the same
+  --text DIR           the same for the text tower
   --compare DIR        another model to compare with; may be repeated; NAME=DIR gives it a name, unless it is a path
   --no-twin            leave out the control on literal captions in DIR/literal-twin
   --baseline KIND=PATH another measure to compare with; may be repeated:
@@ -124,6 +128,8 @@ type options struct {
 	baselines    []training.BaselineSpec
 	lpipsMemory  string
 	export       string
+	vision, text string
+	hub          hub.Options
 	retrieval    retrieval.Config
 }
 
@@ -148,6 +154,8 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	})
 	fs.StringVar(&o.lpipsMemory, "lpips-memory", "2GiB", "")
 	fs.StringVar(&o.export, "export-embeddings", "", "")
+	fs.StringVar(&o.vision, "vision", "", "")
+	fs.StringVar(&o.text, "text", "", "")
 	fs.StringVar(&o.data, "data", "", "")
 	fs.StringVar(&o.images, "images", "", "")
 	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
@@ -216,7 +224,12 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 	if err != nil {
 		return command.Usagef("--lpips-memory: %w", err)
 	}
-	models, source, err := o.models()
+	o.hub.Notice = func(format string, args ...any) {
+		if !o.quiet {
+			fmt.Fprintf(stderr, "evaluate: "+format+"\n", args...)
+		}
+	}
+	models, source, err := o.models(ctx)
 	if err != nil {
 		return err
 	}
@@ -236,12 +249,8 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		Precision: precision,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Pictures:  pictures, Convert: o.convert, Cache: cache,
+		Vision: o.vision, Text: o.text, Hub: o.hub,
 		Baselines: o.baselines, LPIPSMemory: lpipsMemory, Export: o.export,
-		Hub: hub.Options{Notice: func(format string, args ...any) {
-			if !o.quiet {
-				fmt.Fprintf(stderr, "evaluate: "+format+"\n", args...)
-			}
-		}},
 		Progress: func(done float64) {
 			if now := time.Now(); !o.quiet && now.Sub(last) > 5*time.Second {
 				if !last.IsZero() {
@@ -295,14 +304,16 @@ func (o *options) pictures(stderr io.Writer) (pictures *dataloader.Pictures, cac
 }
 
 // models lists the models to compare, the main one first, and the data to compare them on.
-func (o *options) models() ([]training.Evaluated, training.Source, error) {
-	main, err := training.Open(o.checkpoint, 1)
+func (o *options) models(ctx context.Context) ([]training.Evaluated, training.Source, error) {
+	main, err := training.Describe(ctx, o.checkpoint, o.hub)
 	if err != nil {
 		return nil, training.Source{}, err
 	}
-	main.Close()
+	if main.Published && o.out == "" && !o.noReport {
+		return nil, training.Source{}, command.Usagef("%s is a published model: --out says where its report goes, --no-report that there is none", o.checkpoint)
+	}
 	models := []training.Evaluated{{Name: "relsim", Kind: retrieval.Trained, Path: o.checkpoint}}
-	if main.Config().Captions == training.Literal {
+	if main.Config.Captions == training.Literal {
 		models[0] = training.Evaluated{Name: training.LiteralTwin, Kind: retrieval.Baseline, Path: o.checkpoint}
 	} else if twin := filepath.Join(runFolder(o.checkpoint), training.LiteralTwin); !o.noTwin {
 		if _, err := checkpoints.Resolve(twin); err == nil {
@@ -317,13 +328,12 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 		if !named {
 			path = text
 		}
-		other, err := training.Open(path, 1)
+		other, err := training.Describe(ctx, path, o.hub)
 		if err != nil {
 			return nil, training.Source{}, err
 		}
-		other.Close()
 		m := training.Evaluated{Name: name, Kind: retrieval.Trained, Path: path}
-		literal := other.Config().Captions == training.Literal
+		literal := other.Config.Captions == training.Literal
 		if literal {
 			m.Kind = retrieval.Baseline
 		}
@@ -346,7 +356,7 @@ func (o *options) models() ([]training.Evaluated, training.Source, error) {
 			return nil, training.Source{}, command.Usagef("a model and a baseline are called %s: --baseline %s:NAME=PATH gives another name", b.Name, b.Kind)
 		}
 	}
-	source := main.Source()
+	source := main.Source
 	switch {
 	case o.data == training.ScenesName:
 		if source == nil || source.Scenes == nil { // a model of something else, tried on the benchmark

@@ -1,16 +1,23 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"relsim/command/script"
+	"relsim/hub"
+	"relsim/nn"
+	"relsim/scenes"
+	"relsim/training"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"eval": main, "tinyrun": script.TinyRun})
+	testscript.Main(m, map[string]func(){"eval": main, "tinyrun": script.TinyRun, "adaptedrun": adaptedRun})
 }
 
 func TestScripts(t *testing.T) {
@@ -23,4 +30,33 @@ func TestScripts(t *testing.T) {
 		e.Setenv("ALEX", filepath.Join(root, "lpips", "testdata", "alex", "model.safetensors")) // a small AlexNet with its head
 		return nil
 	})
+}
+
+// adaptedRun trains adapters a few steps into the folder of its first argument, in the published towers of the others.
+func adaptedRun() {
+	s := scenes.Default()
+	s.Size, s.TrainProfiles, s.ValProfiles, s.TestProfiles = 32, 6, 4, 12
+	c := training.Default()
+	c.Batch, c.MicroBatch, c.Steps, c.Freeze = 16, 16, 2, nn.TextTower
+	c.Model.LoRA = &nn.LoRA{Rank: 2, Alpha: 4}
+	ctx := context.Background()
+	var bases training.Bases
+	var err, other error
+	bases.Vision, err = training.OpenBase(ctx, os.Args[2], hub.Options{})
+	bases.Text, other = training.OpenBase(ctx, os.Args[3], hub.Options{})
+	if err = errors.Join(err, other); err == nil {
+		err = bases.Configure(&c, 0, []string{"q", "v"})
+	}
+	var data *training.Data
+	if err == nil {
+		data, err = training.OpenData(ctx, training.Source{Data: training.ScenesName, Scenes: &s})
+	}
+	if err == nil {
+		o := training.Options{Out: os.Args[1], Resume: training.ResumeNever, Threads: 1, Workers: 1, Keep: 1, Bases: bases}
+		_, err = training.Run(ctx, c, o, data, training.Observer{})
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
 }
