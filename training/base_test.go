@@ -3,6 +3,7 @@ package training
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"math"
@@ -351,4 +352,34 @@ func TestOpenPublished(t *testing.T) {
 			t.Errorf("%s: captions: %v", name, err)
 		}
 	}
+}
+
+// FuzzParseBases: what is taken for base.json names towers and models, and is written as it was read.
+func FuzzParseBases(f *testing.F) {
+	for _, seed := range []string{
+		`{"vision":{"name":"some/dino","revision":"0123","weights":"ab"},"text":{"name":"/models/minilm","weights":"cd"}}`,
+		`{}`, `null`, `{"vision":null}`, `{"sound":{"name":"a","weights":"b"}}`, `{"text":{"name":"a","weights":""}}`,
+		`{"text":{"name":"a","weights":"b","more":1}}`, `[]`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		records, err := parseBases(data)
+		if err != nil {
+			return
+		}
+		for tower, r := range records {
+			if !slices.Contains(towers, tower) || r.Name == "" || r.Weights == "" {
+				t.Fatalf("%q: tower %q is taken, %+v", data, tower, r)
+			}
+		}
+		text, err := json.Marshal(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseBases(text)
+		if err != nil || len(again) != len(records) {
+			t.Fatalf("%q is read as %v, and that as %v (%v)", data, records, again, err)
+		}
+	})
 }
