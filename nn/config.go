@@ -46,7 +46,10 @@ type VisionConfig struct {
 	BlockConfig
 	// Pool is "cls", a class token before the others, or "mean".
 	Pool Pool `json:"pool"`
-	// Head is what follows the pooled row.
+	// Projection, if not 0, is the width of a linear layer without bias between the
+	// pooled row and the head: CLIP's own, where another head follows it.
+	Projection int `json:"projection,omitempty"`
+	// Head is what follows the pooled row, or the projection.
 	Head Head `json:"head,omitempty"`
 }
 
@@ -239,7 +242,7 @@ func (c Config) Validate() error {
 
 func (c VisionConfig) validate() error {
 	if c.Stem == NoVision {
-		if c.Convs != nil || c.ImageSize != 0 || c.PatchSize != 0 || c.NoPatchBias || c.BlockConfig != (BlockConfig{}) || c.Pool != "" || c.Head != "" {
+		if c.Convs != nil || c.ImageSize != 0 || c.PatchSize != 0 || c.NoPatchBias || c.BlockConfig != (BlockConfig{}) || c.Pool != "" || c.Projection != 0 || c.Head != "" {
 			return fmt.Errorf("nn: config: vision: stem %q has nothing else", NoVision)
 		}
 		return nil
@@ -296,6 +299,12 @@ func (c VisionConfig) validate() error {
 	}
 	if c.PostNorm {
 		return fmt.Errorf("nn: config: vision.post_norm: only a text transformer has it")
+	}
+	switch {
+	case c.Projection < 0 || c.Projection > maxWidth:
+		return fmt.Errorf("nn: config: vision.projection %d, want 0 to %d", c.Projection, maxWidth)
+	case c.Projection > 0 && c.Head == HeadNone:
+		return fmt.Errorf("nn: config: vision.projection goes before a head; by itself it is head %q", HeadProjection)
 	}
 	return c.Head.validate("vision")
 }

@@ -16,14 +16,16 @@ type Vision struct {
 	InputNorm *LayerNorm // nil: none
 	Blocks    []Block
 	Norm      LayerNorm
-	Head      *Linear // (E, D), nil: none
+	// Projection (P, D) comes before the head; nil: none.
+	Projection *Linear
+	Head       *Linear // (E, D) or (E, P), nil: none
 }
 
 // NewVision declares an image encoder for embeddings of width embed. The names
 // are those of timm, behind prefix: cls_token, pos_embed,
 // patch_embed.proj.weight (stem.0.weight … with a convolutional stem),
-// norm_pre.weight, blocks.0.norm1.weight …, norm.weight, head.weight. The
-// configuration is valid.
+// norm_pre.weight, blocks.0.norm1.weight …, norm.weight, head.weight; and
+// projection.weight. The configuration is valid.
 func NewVision(s *Params, prefix string, c VisionConfig, embed int) *Vision {
 	v := &Vision{config: c}
 	if c.Stem == PatchStem {
@@ -42,7 +44,12 @@ func NewVision(s *Params, prefix string, c VisionConfig, embed int) *Vision {
 	v.InputNorm = newInputNorm(s, prefix, c.BlockConfig)
 	v.Blocks = newBlocks(s, prefix+"blocks", c.BlockConfig)
 	v.Norm = NewLayerNorm(s, prefix+"norm", c.Width, c.NormEps)
-	v.Head = newHead(s, prefix+"head", c.Head, c.BlockConfig, embed)
+	pooled := c.BlockConfig
+	if c.Projection > 0 {
+		v.Projection = newHead(s, prefix+"projection", HeadProjection, pooled, c.Projection)
+		pooled.Width = c.Projection
+	}
+	v.Head = newHead(s, prefix+"head", c.Head, pooled, embed)
 	return v
 }
 
@@ -62,7 +69,7 @@ func (v *Vision) Forward(b *graph.Builder, images *graph.Node, batch int) *graph
 		b.Checkpoint(x)
 		x = v.Blocks[i].Forward(b, x, v.Sequence(batch))
 	}
-	return forwardHead(b, v.Head, v.Pool(b, x))
+	return forwardHead(b, v.Head, forwardHead(b, v.Projection, v.Pool(b, x)))
 }
 
 // Sequence says how the tokens of a batch follow on one another.

@@ -158,6 +158,7 @@ func (t Trained) writeTower(dir string) error {
 	var tensors []checkpoints.Tensor
 	newHead := m.headIsNew(t.Model.Params, t.Tower)
 	for _, n := range m.names {
+		n = home(n, t.Model.Params)
 		if n.Tower != t.Tower || isHead(n.Param) && newHead {
 			continue
 		}
@@ -248,7 +249,7 @@ func (t Trained) config(m *Model) (map[string]any, error) {
 // model of its own.
 func (t Trained) clipConfig(both map[string]any) (map[string]any, error) {
 	class := map[nn.Tower]string{nn.VisionTower: "CLIPVisionModel", nn.TextTower: "CLIPTextModel"}[t.Tower]
-	if !t.Base.headIsNew(t.Model.Params, t.Tower) {
+	if !t.Base.headIsNew(t.Model.Params, t.Tower) || t.Model.Config.Vision.Projection > 0 && t.Tower == nn.VisionTower {
 		class += "WithProjection"
 	}
 	config := both

@@ -159,6 +159,43 @@ func TestExportAdapter(t *testing.T) {
 	restore()
 }
 
+// A head behind CLIP's own projection leaves that where it was published.
+func TestExportProjected(t *testing.T) {
+	m, a, _ := adapted(t, "testdata/lora_clip")
+	n := projected(t, m, a)
+	for _, merge := range []bool{false, true} {
+		out := filepath.Join(t.TempDir(), "out")
+		check(t, Export(out, Trained{Model: n, Tower: nn.VisionTower, Base: m, Merge: merge}))
+		base, c := m, n.Config
+		if merge {
+			var err error
+			base, err = Open(out)
+			check(t, err)
+			if base.Config.Vision.Head != nn.HeadProjection || base.Config.EmbedDim != m.Config.EmbedDim {
+				t.Errorf("the projection is not published: %+v", base.Config.Vision)
+			}
+			c.LoRA = nil
+		}
+		again, err := nn.Declare(c, 0)
+		check(t, err)
+		check(t, again.Params.Allocate())
+		check(t, base.Weights(again.Params, nn.VisionTower))
+		check(t, ReadHead(out, again, nn.VisionTower))
+		restore := func() {}
+		if merge {
+			restore = n.Merge(nil)
+		} else {
+			b, err := OpenAdapter(out, m)
+			check(t, err)
+			check(t, b.Weights(again.Params))
+		}
+		if got, want := pictures(t, again), pictures(t, n); !slices.Equal(got, want) {
+			t.Errorf("merged %v: embeddings %v, want %v", merge, got, want)
+		}
+		restore()
+	}
+}
+
 // Whole towers are written under their published names, and Open reads them as the same
 // model: other image sizes, shorter captions, merged adapters.
 func TestExportTower(t *testing.T) {

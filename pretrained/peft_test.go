@@ -24,12 +24,33 @@ func adapted(t testing.TB, dir string) (*Model, *Adapter, *nn.Model) {
 	check(t, err)
 	m.Config.Text = nn.TextConfig{Kind: nn.NoText}
 	m.Config.LoRA = &a.LoRA
-	n, err := nn.Declare(m.Config, 0)
+	return m, a, declared(t, m, a, m.Config)
+}
+
+// declared returns the image tower of a configuration with the weights of a fixture.
+func declared(t testing.TB, m *Model, a *Adapter, c nn.Config) *nn.Model {
+	t.Helper()
+	n, err := nn.Declare(c, 0)
 	check(t, err)
 	check(t, n.Params.Allocate())
 	check(t, m.Weights(n.Params, nn.VisionTower))
 	check(t, a.Weights(n.Params))
-	return m, a, n
+	return n
+}
+
+// projected returns the model of lora_clip with the head that upstream puts behind CLIP's
+// own projection.
+func projected(t testing.TB, m *Model, a *Adapter) *nn.Model {
+	t.Helper()
+	c := m.Config
+	c.Vision.Projection, c.Vision.Head, c.EmbedDim = c.EmbedDim, nn.HeadLinear, 384
+	n := declared(t, m, a, c)
+	f, err := checkpoints.Open("testdata/lora_clip/projection.safetensors")
+	check(t, err)
+	defer f.Close()
+	check(t, f.ReadFloat32("projection.weight", n.Images.Head.Weight.Data, 0))
+	check(t, f.ReadFloat32("projection.bias", n.Images.Head.Bias.Data, 0))
+	return n
 }
 
 // sameAs fails the test unless got is the golden tensor within the tolerance of
@@ -51,13 +72,14 @@ func TestAdapterCLIP(t *testing.T) {
 	}); !jsonEqual(t, a.Config, want) {
 		t.Errorf("%+v, want %+v", a.Config, want)
 	}
+	head := projected(t, m, a)
 	_, base := load(t, dir, func(c *nn.Config) { c.Text = nn.TextConfig{Kind: nn.NoText} })
 	pixels, shape := g.floats("in.pixel_values")
 	onTiers(t, func(t *testing.T) {
 		for _, batch := range []int{shape[0], 1} {
 			g.sameAs(t, "base.image_features", "lora.image_features", visionValues(t, base, pixels, batch)["features"])
 			g.near(t, "lora.image_features", visionValues(t, n, pixels, batch)["features"], nil)
-			checkGradients(t, g, a, n, pixels, batch)
+			checkGradients(t, g, a, head, pixels, batch)
 		}
 		before := slices.Clone(n.Params.Data())
 		restore := n.Merge(nil)
@@ -76,7 +98,6 @@ func TestAdapterCLIP(t *testing.T) {
 			t.Error("the weights are not restored")
 		}
 	})
-	_ = m
 }
 
 func jsonEqual(t *testing.T, a, b any) bool {
@@ -92,22 +113,12 @@ func jsonEqual(t *testing.T, a, b any) bool {
 // pictures at a time: embeddings of all first, then the loss, then their gradients.
 func checkGradients(t *testing.T, g *golden, a *Adapter, n *nn.Model, pixels []float32, batch int) {
 	t.Helper()
-	projection, err := checkpoints.Open("testdata/lora_clip/projection.safetensors")
-	check(t, err)
-	defer projection.Close()
-	weight, wShape, err := projection.Float32("projection.weight")
-	check(t, err)
-	bias, _, err := projection.Float32("projection.bias")
-	check(t, err)
-
 	b := graph.NewBuilder()
 	side := n.Config.Vision.ImageSize
-	images := b.Input("images", batch, 3, side, side)
-	w, v := b.Input("projection.weight", wShape...), b.Input("projection.bias", len(bias))
-	emb := b.L2Normalize(b.Linear(n.Images.Forward(b, images, batch), w, v), 1e-12)
-	wrt := []*graph.Node{w, v}
+	images, emb := n.Vision(b, batch)
+	var wrt []*graph.Node
 	for _, p := range b.Params() {
-		if strings.Contains(p.Name(), ".lora_") {
+		if !n.Params.Lookup(p.Name()).Frozen {
 			wrt = append(wrt, p)
 		}
 	}
@@ -118,14 +129,12 @@ func checkGradients(t *testing.T, g *golden, a *Adapter, n *nn.Model, pixels []f
 	for _, param := range p.Params() {
 		check(t, p.SetFloats(param, n.Params.Lookup(param.Name()).Data))
 	}
-	check(t, p.SetFloats(w, weight))
-	check(t, p.SetFloats(v, bias))
 	grads := map[string][]float32{}
 	for _, node := range wrt {
 		grads[node.Name()] = make([]float32, node.Shape().TotalSize())
 		check(t, p.SetGrad(node, grads[node.Name()]))
 	}
-	size, dim := batch*3*side*side, len(bias)
+	size, dim := batch*3*side*side, n.Config.EmbedDim
 	total := len(pixels) / size * batch
 	var embedded []float32
 	for at := 0; at < len(pixels); at += size {
@@ -164,10 +173,10 @@ func checkGradients(t *testing.T, g *golden, a *Adapter, n *nn.Model, pixels []f
 		p.SetAccumulate(i > 0)
 		check(t, p.Backward(upstream[i*batch*dim:(i+1)*batch*dim]))
 	}
-	g.near(t, "grad.projection.weight", grads["projection.weight"], nil)
-	g.near(t, "grad.projection.bias", grads["projection.bias"], nil)
-	if len(a.tensors) != 8 {
-		t.Fatalf("%d tensors, want 8", len(a.tensors))
+	g.near(t, "grad.projection.weight", grads["vision.head.weight"], nil)
+	g.near(t, "grad.projection.bias", grads["vision.head.bias"], nil)
+	if len(a.tensors) != 8 || len(grads) != 10 {
+		t.Fatalf("%d tensors of adapters, want 8; %d gradients, want 10", len(a.tensors), len(grads))
 	}
 	for _, tensor := range a.tensors {
 		g.near(t, "grad."+tensor.name, grads[tensor.param], nil)

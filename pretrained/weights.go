@@ -23,7 +23,8 @@ const pieceLen = 1 << 20
 // is interpolated as transformers does it: see [nn.ResizePositions]), the
 // number of words (the first rows of the table are taken), and the head. A head that
 // is not the published projection, in its shape or because it has a bias, is new: it
-// keeps the values that it has.
+// keeps the values that it has. So is one behind the published projection: see
+// [nn.VisionConfig].Projection.
 func (m *Model) Weights(p *nn.Params, tower nn.Tower) error {
 	jobs, err := m.plan(p, tower)
 	if err == nil {
@@ -51,6 +52,7 @@ func (m *Model) plan(p *nn.Params, tower nn.Tower) ([]job, error) {
 	var jobs []job
 	newHead := m.headIsNew(p, tower)
 	for _, n := range m.names {
+		n = home(n, p)
 		if n.Tower != tower || isHead(n.Param) && newHead {
 			continue
 		}
@@ -84,8 +86,23 @@ func isHead(param string) bool {
 	return name == "head.weight" || name == "head.bias"
 }
 
+// projection is the published projection of an image tower, where a head follows it.
+const projection = "vision.projection.weight"
+
+// home is n with the parameter of p that holds it: a published projection need not be the
+// head.
+func home(n Name, p *nn.Params) Name {
+	if n.Tower == nn.VisionTower && isHead(n.Param) && p.Lookup(projection) != nil {
+		n.Param = projection
+	}
+	return n
+}
+
 // headIsNew says that the head of a tower is not the published projection.
 func (m *Model) headIsNew(p *nn.Params, tower nn.Tower) bool {
+	if tower == nn.VisionTower && p.Lookup(projection) != nil {
+		return true
+	}
 	weight, bias := p.Lookup(string(tower)+".head.weight"), p.Lookup(string(tower)+".head.bias")
 	for _, n := range m.names {
 		if n.Tower == tower && isHead(n.Param) {
