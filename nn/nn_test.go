@@ -253,6 +253,8 @@ func TestValidate(t *testing.T) {
 		"vision.post_norm":                func(c *Config) { c.Vision.PostNorm = true },
 		`vision.head "mlp"`:               func(c *Config) { c.Vision.Head = "mlp" },
 		`text.head "mlp"`:                 func(c *Config) { c.Text.Head = "mlp" },
+		"vision.projection -1":            func(c *Config) { c.Vision.Projection = -1 },
+		"vision.projection goes before":   func(c *Config) { c.Vision.Projection, c.Vision.Head = 5, HeadNone },
 		"vision.head is":                  func(c *Config) { c.Vision.Head, c.EmbedDim = HeadNone, 95 },
 		"text.head is":                    func(c *Config) { c.Text.Head, c.EmbedDim = HeadNone, 95 },
 		`text.pool "min"`:                 func(c *Config) { c.Text = words(96, 1, 4); c.Text.Pool = "min" },

@@ -80,7 +80,7 @@ func (b *Base) keepsHead(m nn.Config, t nn.Tower) bool {
 	if t == nn.TextTower {
 		mine, published = m.Text.Head, b.Config.Text.Head
 	}
-	return mine == published && m.EmbedDim == b.Config.EmbedDim
+	return mine == published && m.EmbedDim == b.Config.EmbedDim && (t == nn.TextTower || m.Vision.Projection == 0)
 }
 
 // fits returns an error that names the first setting in which a tower of m differs from the base, but for what may be
@@ -94,6 +94,7 @@ func (b *Base) fits(m nn.Config, t nn.Tower) error {
 	} else {
 		vision := b.Config.Vision
 		vision.ImageSize, vision.Dropout, vision.Init, vision.Head = m.Vision.ImageSize, m.Vision.Dropout, m.Vision.Init, m.Vision.Head
+		vision.Projection = b.projection(m)
 		mine, theirs = m.Vision, vision
 	}
 	if field, there, here, differs := diffValue(string(t), reflect.ValueOf(theirs), reflect.ValueOf(mine)); differs {
@@ -102,9 +103,20 @@ func (b *Base) fits(m nn.Config, t nn.Tower) error {
 	return nil
 }
 
+// projection is the width of the published projection of the image tower, where m has another head behind it.
+func (b *Base) projection(m nn.Config) int {
+	if b.Config.Vision.Head == nn.HeadProjection && m.Vision.Projection > 0 {
+		return b.Config.EmbedDim
+	}
+	return 0
+}
+
 // given returns the parameters of a tower of m that the base fills.
 func (b *Base) given(m *nn.Model, t nn.Tower) map[string]bool {
 	names := make(map[string]bool)
+	if t == nn.VisionTower && b.projection(m.Config) > 0 {
+		names["vision.projection.weight"] = true
+	}
 	for _, n := range b.Names() {
 		if n.Tower == t && (!headOf(t, n.Param) || b.keepsHead(m.Config, t)) {
 			names[n.Param] = true
@@ -137,7 +149,7 @@ var towers = []nn.Tower{nn.VisionTower, nn.TextTower}
 //
 // The width of the embeddings is the text tower's, or, where that is not a published one, the image tower's. A tower
 // keeps its published projection where both are of one folder, or where there is but one of them; else the image tower
-// has a new linear head on its pooled row.
+// has a new linear head, on its pooled row or, as the paper's authors have it, behind CLIP's own projection.
 //
 // Targets name the modules that have adapters, where c.Model.LoRA asks for such: by the names that they are published
 // under, or by those of package nn, and by their last parts, as PEFT does. Those of a tower that is frozen have none.
@@ -159,6 +171,9 @@ func (b Bases) Configure(c *Config, imageSize int, targets []string) error {
 		case b.Text == nil:
 			m.EmbedDim = b.Vision.Config.EmbedDim
 		case b.Text.Dir != b.Vision.Dir:
+			if m.Vision.Head == nn.HeadProjection {
+				m.Vision.Projection = b.Vision.Config.EmbedDim
+			}
 			m.Vision.Head = nn.HeadLinear
 		}
 		m.Vision.ImageSize = b.Vision.Transform.Size

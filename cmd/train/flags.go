@@ -121,7 +121,7 @@ Published towers
                          such as openai/clip-vit-large-patch14
   --text DIR|NAME        text tower, with its tokenizer: CLIP, or a sentence encoder such as
                          sentence-transformers/all-MiniLM-L6-v2. The width of the embeddings is its own; an image tower of
-                         another model has a new linear head on its pooled row
+                         another model has a new linear head: on its pooled row, or behind CLIP's own projection
   --lora R               adapters of rank R (LoRA) in the published towers that are not frozen. They and the heads are all
                          that is trained and saved; the published weights are needed again to resume and to evaluate
   --lora-alpha A         their scale is A/R (2·R)

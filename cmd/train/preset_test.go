@@ -36,17 +36,17 @@ func configured(t *testing.T, args ...string) (*options, training.Config) {
 }
 
 // The presets are the settings of arXiv:2512.07833 and of the code that was published with it: LoRA of rank 16, alpha 32
-// and dropout .05 on queries and values, a linear head on the pooled row, frozen MiniLM, InfoNCE from pictures to
+// and dropout .05 on queries and values, a linear head on image_features or the CLS row, frozen MiniLM, InfoNCE from pictures to
 // captions with the diagonal as target, τ .07 fixed, PyTorch's AdamW at 1e-4 with decay .01, a cosine to 0, clipping at
 // 1, batches of 64, three epochs.
 func TestPresets(t *testing.T) {
 	for _, tt := range []struct {
 		preset, family, vision string
 		targets                []string
-		layers                 int
+		layers, projection     int
 	}{
-		{"relsim-clip", "clip", "openai/clip-vit-large-patch14", []string{"q_proj", "v_proj"}, 3},
-		{"relsim-dino", "dinov2", "facebook/dinov2-large", []string{"query", "value"}, 3},
+		{"relsim-clip", "clip", "openai/clip-vit-large-patch14", []string{"q_proj", "v_proj"}, 3, 24},
+		{"relsim-dino", "dinov2", "facebook/dinov2-large", []string{"query", "value"}, 3, 0},
 	} {
 		t.Run(tt.preset, func(t *testing.T) {
 			r, err := training.RecipeOf(tt.preset)
@@ -73,6 +73,7 @@ func TestPresets(t *testing.T) {
 				{"lora.dropout", c.Model.LoRA.Dropout, .05},
 				{"lora.targets", c.Model.LoRA.Targets, adapters},
 				{"lora.rslora", c.Model.LoRA.RSLoRA, false},
+				{"vision.projection", c.Model.Vision.Projection, tt.projection},
 				{"vision.head", c.Model.Vision.Head, nn.HeadLinear},
 				{"vision.pool", c.Model.Vision.Pool, nn.PoolCLS},
 				{"embed_dim", c.Model.EmbedDim, width},
