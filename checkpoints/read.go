@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -443,6 +444,9 @@ func (f *File) ReadFloat32(name string, dst []float32, first int) error {
 	return f.readFloat32(name, info, dst)
 }
 
+// pieces holds what is read of other types before it is converted.
+var pieces = sync.Pool{New: func() any { return new([1 << 18]byte) }}
+
 // littleEndian says that float32 lies in memory as it does in a file.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
@@ -459,7 +463,9 @@ func (f *File) readFloat32(name string, info Info, dst []float32) error {
 		return nil
 	}
 	size := info.DType.Size()
-	buf := make([]byte, min(1<<18, len(dst)*size))
+	kept := pieces.Get().(*[1 << 18]byte)
+	defer pieces.Put(kept)
+	buf := kept[:min(len(kept), len(dst)*size)]
 	for at := info.start; len(dst) > 0; {
 		n := min(len(dst), len(buf)/size)
 		if err := readAt(f.r, buf[:n*size], at); err != nil {
