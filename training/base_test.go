@@ -383,3 +383,84 @@ func FuzzParseBases(f *testing.F) {
 		}
 	})
 }
+
+// clipWithTokenizer is the folder of a tiny CLIP with a tokenizer of letters.
+func clipWithTokenizer(t testing.TB) string {
+	t.Helper()
+	folder := copyFolder(t, published("clip"))
+	vocabulary := map[string]int{"<|startoftext|>": 118, "<|endoftext|>": 119}
+	for i := range 26 {
+		letter := string(rune('a' + i))
+		vocabulary[letter], vocabulary[letter+"</w>"] = i, 26+i
+	}
+	text, err := json.Marshal(vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{
+		"vocab.json":            string(text),
+		"merges.txt":            "#version: 0.2\n",
+		"tokenizer_config.json": `{"tokenizer_class":"CLIPTokenizer","bos_token":"<|startoftext|>","eos_token":"<|endoftext|>","unk_token":"<|endoftext|>","pad_token":"<|endoftext|>"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// Both towers of one CLIP keep their projections, and may both have adapters; captions tell them apart by tokens.
+func TestBothTowers(t *testing.T) {
+	folder := clipWithTokenizer(t)
+	e, err := Open(folder, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if !e.Has(nn.VisionTower) || !e.Has(nn.TextTower) || e.Dim() != 24 {
+		t.Errorf("pictures %v, captions %v, width %d", e.Has(nn.VisionTower), e.Has(nn.TextTower), e.Dim())
+	}
+	rows, err := e.Captions([]string{"a row", "A  ROW", "a ring"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the same words", rows[24:48], rows[:24], 0)
+	if slices.Equal(rows[48:], rows[:24]) {
+		t.Error("other words have the same embedding")
+	}
+
+	s, _ := tiny()
+	d := tinyData(t, s)
+	c, o := adapted(t, folder, folder)
+	c.Freeze, c.Steps = "", 4
+	base := openBase(t, folder)
+	o.Bases = Bases{Vision: base, Text: base}
+	if err := o.Bases.Configure(&c, 0, []string{"q_proj", "v_proj"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Model.LoRA.Targets); n != 2*(c.Model.Vision.Layers+c.Model.Text.Layers) || c.Model.EmbedDim != 24 || c.WordDropout != 0 {
+		t.Errorf("%d modules with adapters, width %d, word dropout %v", n, c.Model.EmbedDim, c.WordDropout)
+	}
+	whole := mustRun(t, c, o, d)
+	again := o
+	again.Out = t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Run(ctx, c, again, d, Observer{Step: func(Row) { cancel() }}); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	if got := mustRun(t, c, again, d); !bytes.Equal(weights(t, got.Checkpoint), weights(t, whole.Checkpoint)) {
+		t.Error("the resumed run ends with other weights")
+	}
+	tuned, err := Open(o.Out, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tuned.Close()
+	other, err := tuned.Captions([]string{"a row"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(other, rows[:24]) {
+		t.Error("training changed nothing of the text tower")
+	}
+}
