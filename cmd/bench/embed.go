@@ -137,6 +137,48 @@ func (e *embed) close() {
 	e.pool.Close()
 }
 
+// encode turns pictures in memory into embeddings.
+type encode struct {
+	pool    *kernel.Pool
+	model   *nn.Model
+	encoder *nn.Encoder
+	pixels  []float32
+	out     []float32
+}
+
+func newEncode(_ context.Context, j job) (_ worker, err error) {
+	e := &encode{pool: kernel.NewPool(j.Threads), pixels: pictures(j), out: make([]float32, j.Batch*j.Config.EmbedDim)}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	if e.model, err = nn.New(*j.Config, j.Vocab, source()); err != nil {
+		return nil, err
+	}
+	fillParams(e.model.Params)
+	if e.encoder, err = nn.NewEncoder(e.model, graph.NewCPU(e.pool), j.Batch); err != nil {
+		return nil, err
+	}
+	return e, e.once()
+}
+
+func (e *encode) once() error {
+	dim := e.model.Config.EmbedDim
+	return e.encoder.Images(e.out, e.pixels, len(e.out)/dim)
+}
+
+func (e *encode) threads() *kernel.Pool { return e.pool }
+
+func (e *encode) ready() ready { return ready{Parameters: len(e.model.Params.Data())} }
+
+func (e *encode) close() {
+	if e.encoder != nil {
+		e.encoder.Close()
+	}
+	e.pool.Close()
+}
+
 // decoder reads JPEG files one after another: (3, size, size), 0 to 1.
 type decoder struct {
 	files     []string

@@ -64,6 +64,28 @@ func modelJob(kind, preset string, batch int) job {
 	return j
 }
 
+// clipJob returns the job of the image tower of CLIP ViT-L/14, by itself.
+//
+// Source: arXiv:2103.00020, table 20; the configuration of openai/clip-vit-large-patch14.
+func clipJob(kind string, batch int) job {
+	j := modelJob(kind, "vit-l/16", batch)
+	j.Config.Text = nn.TextConfig{Kind: nn.NoText}
+	v := &j.Config.Vision
+	v.PatchSize, v.NoPatchBias, v.InputNorm, v.GELU, v.NormEps = 14, true, true, nn.GELUQuick, 1e-5
+	v.Head, j.Config.EmbedDim = nn.HeadProjection, 768
+	return j
+}
+
+// tunedJob returns the job of training adapters of rank 16 in it, and a head for embeddings as wide as MiniLM's, as
+// train --preset relsim-clip does.
+func tunedJob(batch int) job {
+	j := clipJob("step", batch)
+	v := &j.Config.Vision
+	v.Projection, v.Head, j.Config.EmbedDim = j.Config.EmbedDim, nn.HeadLinear, 384
+	j.Config.LoRA = &nn.LoRA{Rank: 16, Alpha: 32, Dropout: .05, Targets: []string{"attn.q", "attn.v"}}
+	return j
+}
+
 // ready is what a side says when it has warmed up.
 type ready struct {
 	Parameters int       `json:"parameters"`

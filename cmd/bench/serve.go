@@ -41,6 +41,7 @@ var workers = map[string]func(ctx context.Context, j job) (worker, error){
 	"stock":   newStock,
 	"linear":  newLinear,
 	"embed":   newEmbed,
+	"encode":  newEncode,
 	"jpeg":    newJPEG,
 	"search":  newSearch,
 	"codes":   newCodes,

@@ -70,7 +70,8 @@ func openStep(j job, whole bool) (_ worker, err error) {
 	n := j.Batch * j.Config.EmbedDim
 	s.images, s.texts = make([]float32, n), make([]float32, n)
 	config := loss.Config{Kind: loss.Symmetric, Positives: loss.SameRelation, Temperature: j.Config.Temperature}
-	if whole {
+	switch {
+	case whole && j.Config.Has(nn.TextTower):
 		b := graph.NewBuilder()
 		in, emb := s.model.Text(b, part)
 		ids, weights := captions(j, s.model)
@@ -83,12 +84,14 @@ func openStep(j job, whole bool) (_ worker, err error) {
 		}); err != nil {
 			return nil, err
 		}
+	default:
+		s.texts = fixedTexts(j)
+		config = loss.Config{Kind: loss.InfoNCE, Positives: loss.Diagonal, Temperature: j.Config.Temperature}
+	}
+	if whole {
 		if s.optimizer, err = optim.NewAdamW(s.model.Params, j.optimizer(), s.pool); err != nil {
 			return nil, err
 		}
-	} else {
-		s.texts = fixedTexts(j)
-		config = loss.Config{Kind: loss.InfoNCE, Positives: loss.Diagonal, Temperature: j.Config.Temperature}
 	}
 	if s.loss, err = loss.ForModel(s.model, config, j.Batch, graph.NewCPU(s.pool)); err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func (j job) pool(p *kernel.Pool) (*kernel.Pool, error) {
 
 // compile makes the training programs of one tower, one for each shard. Bind binds the inputs of a shard; they stay.
 func (s *step) compile(b *graph.Builder, emb *graph.Node, j job, bind func(p *graph.Program, shard int) error) (*graph.Replicas, error) {
-	config := graph.Config{Embedding: emb, Wrt: b.Params(), Training: true, Checkpoint: j.Checkpoint}
+	config := graph.Config{Embedding: emb, Wrt: s.model.Wrt(b), Training: true, Checkpoint: j.Checkpoint}
 	if s.shards == 1 {
 		if err := s.model.Params.Lend(&config, config.Wrt); err != nil {
 			return nil, err

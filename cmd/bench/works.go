@@ -49,6 +49,9 @@ func works(threads int) []work {
 	gorgonia.Threads, stock.Threads = threads, threads
 	large := modelJob("step", "vit-b/16", 64)
 	large.Threads, large.Steps, large.Checkpoint = threads, 1, true
+	encode, tuned := clipJob("encode", 16), tunedJob(16)
+	encode.Threads, tuned.Threads, tuned.Steps = threads, threads, 1
+	stem, rest := visionFLOPs(*encode.Config)
 	embedJob := modelJob("embed", "vit-b/32", 32)
 	embedJob.Threads, embedJob.Workers, embedJob.Mean, embedJob.Std = threads, threads, imageNetMean, imageNetStd
 	list := []work{
@@ -89,6 +92,12 @@ func works(threads int) []work {
 		bf16Work("precision/vit-b16", "training step, vit-b/16, batch 8, bf16 beside float32", "1.3", stepWork("", "vit-b/16", 8, "").pair.job),
 		work{name: "memory/vit-b16", about: "training step, vit-b/16, batch 64, blocks computed again", explicit: true, pair: &pair{
 			job: large, alone: true, flops: stepFLOPs(*large.Config, large.Batch), unit: "pictures", units: large.Batch,
+		}},
+		work{name: "embed/clip-l14", about: "embedding pictures in memory, CLIP ViT-L/14, 224 px, batch 16", explicit: true, pair: &pair{
+			job: encode, alone: true, flops: float64(encode.Batch) * (stem.first + stem.rest + rest), unit: "pictures", units: encode.Batch,
+		}},
+		work{name: "memory/clip-l14", about: "training step of adapters of rank 16, CLIP ViT-L/14, batch 16", explicit: true, pair: &pair{
+			job: tuned, alone: true, unit: "pictures", units: tuned.Batch,
 		}},
 		work{name: "loader", about: "pictures a second from a Loader", parts: []job{{Kind: "loader", Threads: threads}}},
 	)
