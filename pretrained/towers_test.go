@@ -2,6 +2,7 @@ package pretrained
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -157,6 +158,43 @@ func writeJSON(t testing.TB, dir, name string, v any) {
 	data, err := json.Marshal(v)
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, name), data, 0o666))
+}
+
+// Two sentences in one sequence: nn takes one, but what the layers make of rows of both types, and of a mask with
+// holes, is in the fixture.
+func TestMiniLMPair(t *testing.T) {
+	const dir = "testdata/minilm"
+	g := openGolden(t, dir)
+	_, n := load(t, dir, nil)
+	ids, shape := g.ints("in.pair.input_ids")
+	kinds, _ := g.ints("in.pair.token_type_ids")
+	mask, _ := g.floats("in.pair.attention_mask")
+	batch, tokens, width := shape[0], shape[1], n.Config.Text.Width
+	narrow := func(list []int64) []int32 {
+		out := make([]int32, len(list))
+		for i, v := range list {
+			out[i] = int32(v)
+		}
+		return out
+	}
+	onTiers(t, func(t *testing.T) {
+		v := values{b: graph.NewBuilder()}
+		words, types := v.b.InputIDs("words", len(ids)), v.b.InputIDs("types", len(kinds))
+		pos, seen := v.b.Input("positions", tokens, width), v.b.Input("mask", batch, tokens)
+		table := func(p *nn.Param) *graph.Node { return v.b.Param(p.Name, p.Shape...) }
+		x := v.b.Add(v.b.Embedding(table(n.Words.Words), words), v.b.Embedding(table(n.Words.Types), types))
+		x = n.Words.InputNorm.Forward(v.b, v.b.AddPosition(x, pos))
+		for i := range n.Words.Blocks {
+			x = n.Words.Blocks[i].Forward(v.b, x, nn.Sequence{Batch: batch, Tokens: tokens, KeyMask: seen})
+		}
+		v.add("pair.last_hidden_state", x)
+		for name, got := range v.run(t, n, func(p *graph.Program) error {
+			return errors.Join(p.SetIDs(words, narrow(ids)), p.SetIDs(types, narrow(kinds)),
+				p.SetFloats(pos, n.Words.Pos.Data[:tokens*width]), p.SetFloats(seen, mask))
+		}) {
+			g.near(t, name, got, nil)
+		}
+	})
 }
 
 func TestMiniLM(t *testing.T) {
