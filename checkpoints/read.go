@@ -43,20 +43,27 @@ type File struct {
 	metadata map[string]string
 }
 
-// Open opens a safetensors file. It reads and checks the header only.
-func Open(path string) (*File, error) {
-	info, err := os.Stat(path) // before opening: a named pipe would block
+// OpenRegular opens a file to read, and returns its size. What is no regular file, such
+// as a folder or a pipe, is an error: opening a pipe would block.
+func OpenRegular(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoints: open: %w", err)
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("checkpoints: open %s: not a regular file", path)
+		return nil, 0, fmt.Errorf("%s: not a regular file", path)
 	}
 	f, err := os.Open(path)
+	return f, info.Size(), err
+}
+
+// Open opens a safetensors file. It reads and checks the header only.
+func Open(path string) (*File, error) {
+	f, size, err := OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints: open: %w", err)
 	}
-	file, err := newFile(f, info.Size(), filepath.Base(path))
+	file, err := newFile(f, size, filepath.Base(path))
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("checkpoints: open %s: %w", path, err)

@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,19 +77,12 @@ func Read(path string) (*Table, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, size, err := checkpoints.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("embeddings: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("embeddings: %s: not a regular file", path)
-	}
-	t, err := ReadFrom(f, info.Size(), strings.ToLower(filepath.Ext(path)))
+	t, err := ReadFrom(f, size, strings.ToLower(filepath.Ext(path)))
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %s: %w", path, errors.Unwrap(err))
 	}

@@ -22,7 +22,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -57,18 +56,11 @@ type File struct {
 
 // Open opens a file of tensors. It reads their names and shapes only.
 func Open(path string) (*File, error) {
-	info, err := os.Stat(path) // before opening: a named pipe would block
+	r, size, err := checkpoints.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("torchfile: open: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("torchfile: open %s: not a regular file", path)
-	}
-	r, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("torchfile: open: %w", err)
-	}
-	f, err := newFile(r, info.Size(), filepath.Base(path))
+	f, err := newFile(r, size, filepath.Base(path))
 	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("torchfile: open %s: %w", path, err)
