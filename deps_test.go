@@ -32,6 +32,7 @@ var layers = []string{
 	"graph",
 	"torchfile",
 	"checkpoints",
+	"formats",
 	"dataloader",
 	"jpeg",
 	"kernel",

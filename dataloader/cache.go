@@ -350,7 +350,7 @@ func sameSize(path string, n int) bool {
 // nowhere). Sets in memory need none and are returned as they are.
 func WithCache(ds Dataset, c *Cache) Dataset {
 	switch d := ds.(type) {
-	case *jsonl:
+	case *rows:
 		view := *d
 		view.cache = c
 		return &view
@@ -364,32 +364,30 @@ func WithCache(ds Dataset, c *Cache) Dataset {
 	return ds
 }
 
-func (d *jsonl) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
+func (d *rows) SquareImage(ctx context.Context, i int, t Transform) (*Image, error) {
 	return d.square(ctx, i, t, new(workspace))
 }
 
-func (d *jsonl) square(ctx context.Context, i int, t Transform, w *workspace) (*Image, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	path := d.items[i].Path
-	if d.cache == nil {
-		return squareFile(path, DefaultLimits, t, w)
-	}
-	data, err := w.read(path, DefaultLimits)
+func (d *rows) square(ctx context.Context, i int, t Transform, w *workspace) (*Image, error) {
+	data, err := d.data(ctx, i, w)
 	if err != nil {
 		return nil, err
 	}
-	k := keyOf(data, t)
-	width, height := t.bounds()
-	if im := d.cache.get(k, width, height, w); im != nil {
-		im.made = t.shape()
-		return im, nil
+	var k cacheKey
+	if d.cache != nil {
+		k = keyOf(data, t)
+		width, height := t.bounds()
+		if im := d.cache.get(k, width, height, w); im != nil {
+			im.made = t.shape()
+			return im, nil
+		}
 	}
 	im, err := decodeSquare(data, DefaultLimits, t, w)
 	if err != nil {
-		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
+		return nil, fmt.Errorf("dataloader: decode %s: %w", d.items[i].Picture(), err)
 	}
-	d.cache.put(k, im)
+	if d.cache != nil {
+		d.cache.put(k, im)
+	}
 	return im, nil
 }

@@ -34,7 +34,7 @@ import (
 type Item struct {
 	ID       string  // image_hash: names the picture
 	URL      string  // url_link: where it came from
-	Caption  string  // anonymous caption, such as "{Subject} growing step by step"
+	Caption  string  // anonymous caption, such as "{Subject} growing step by step"; the first where there are several
 	Literal  string  // caption of what is seen, such as "red circles growing"
 	Relation string  // name of the relation; "" when it is not known
 	Pair     string  // of a near miss: ID of the true picture that it was made from
@@ -45,8 +45,15 @@ type Item struct {
 	Ink      float64 // share of the picture that is drawn on; 0: not known
 	HeldOut  bool    // the relation is not trained on
 	Gravity  bool    // the relation knows up from down: the picture must not be turned
-	Line     int     // line of the row in its file, from 1; 0: not from a file
-	Path     string  // file of the picture; "": not from a file
+	Group    string  // number of the seed group that the picture belongs to; "": none
+	File     string  // name of the file in which the row stands; "": not from a file
+	Line     int     // number of the row or line in File, from 1; 0: it has none
+	Path     string  // file of the picture, or the shard that holds it; "": not from a file
+	Member   string  // name of the picture inside of Path; "": Path is the picture
+
+	// Captions are all captions of the picture where it has several; one of them is drawn for each epoch. nil:
+	// Caption is the only one.
+	Captions []string
 }
 
 // Image is a picture of 8-bit RGB pixels, interleaved, row by row from the top:
@@ -197,8 +204,8 @@ func RequireCaptions(ds Dataset, literal bool) error {
 	for i := range ds.Len() {
 		it := ds.Item(i)
 		if (literal && it.Literal == "") || (!literal && it.Caption == "") {
-			if it.Line > 0 {
-				return fmt.Errorf("dataloader: %s:%d: missing %q, which training needs", ds.Name(), it.Line, field)
+			if it.File != "" {
+				return fmt.Errorf("dataloader: %s: missing %q, which training needs", it.Row(), field)
 			}
 			return fmt.Errorf("dataloader: %s: item %d (%s): missing %q, which training needs", ds.Name(), i, it.ID, field)
 		}

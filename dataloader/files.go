@@ -12,7 +12,7 @@ import (
 // Files returns the set of the pictures in some files. The ID of each is its path; nothing else is known of it. A
 // file that is missing or broken is an error only when its picture is asked for.
 func Files(name string, paths []string) Dataset {
-	d := &jsonl{name: name}
+	d := &rows{name: name}
 	hash := sha256.New()
 	for _, path := range paths {
 		fmt.Fprintf(hash, "%q\n", path)

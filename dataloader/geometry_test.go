@@ -358,7 +358,7 @@ func TestGeometryOfFiles(t *testing.T) {
 		if s := cache.Stats(); s.Hits == 0 || s.Written == 0 || s.Damaged != 0 {
 			t.Errorf("%+v: %+v", tr.Geometry, s)
 		}
-		path := ds.(*jsonl).items[0].Path
+		path := ds.(*rows).items[0].Path
 		one := make([]float32, tr.Len())
 		if err := Tensors(context.Background(), one, []string{path}, 1, tr); err != nil {
 			t.Fatal(err)

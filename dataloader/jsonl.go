@@ -3,7 +3,6 @@ package dataloader
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -59,7 +58,7 @@ func OpenJSONL(path, imageDir string) (Dataset, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("dataloader: open image folder of %s: %s is not a folder", path, imageDir)
 	}
-	d := &jsonl{name: filepath.Base(path)}
+	d := &rows{name: filepath.Base(path)}
 	hash := sha256.New()
 	if d.items, err = readRows(io.TeeReader(f, hash), d.name); err != nil {
 		return nil, err
@@ -71,28 +70,9 @@ func OpenJSONL(path, imageDir string) (Dataset, error) {
 	return d, nil
 }
 
-type jsonl struct {
-	name        string
-	items       []Item
-	fingerprint string
-	cache       *Cache // of squares; nil: none
-}
-
-func (d *jsonl) Name() string        { return d.name }
-func (d *jsonl) Len() int            { return len(d.items) }
-func (d *jsonl) Item(i int) Item     { return d.items[i] }
-func (d *jsonl) Fingerprint() string { return d.fingerprint }
-
-func (d *jsonl) Image(ctx context.Context, i int) (*Image, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return DecodeFile(d.items[i].Path, DefaultLimits)
-}
-
 // findPictures sets the Path of every item from one listing of dir. An item
 // whose picture is not there gets the first name that was looked for.
-func (d *jsonl) findPictures(dir string) error {
+func (d *rows) findPictures(dir string) error {
 	type found struct {
 		name string
 		rank int // 0 for the exact name, 1+k for extensions[k]
@@ -172,7 +152,7 @@ func readRows(r io.Reader, name string) ([]Item, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dataloader: %s:%d: %w", name, line, err)
 		}
-		it.Line = line
+		it.File, it.Line = name, line
 		items = append(items, it)
 	}
 	if err := s.Err(); err != nil {

@@ -70,7 +70,7 @@ func TestOpenJSONL(t *testing.T) {
 		if i != 2 {
 			w.Family, w.Profile = -1, -1
 		}
-		w.Path = filepath.Join(images, w.Path)
+		w.File, w.Path = "rows.jsonl", filepath.Join(images, w.Path)
 		if got := ds.Item(i); !reflect.DeepEqual(got, w) {
 			t.Errorf("item %d: %+v, want %+v", i, got, w)
 		}

@@ -133,7 +133,7 @@ func TestEpochs(t *testing.T) {
 				t.Fatalf("epoch %d, step %d, broken %d", b.Epoch, b.Step, b.Broken)
 			}
 			for k, i := range b.Index {
-				if b.Items[k] != ds.Item(i) {
+				if !reflect.DeepEqual(b.Items[k], ds.Item(i)) {
 					t.Fatalf("item %+v, want %+v", b.Items[k], ds.Item(i))
 				}
 			}

@@ -121,7 +121,7 @@ type workspace struct {
 // image is Image. The picture may lie in w.
 func (t Transform) image(ctx context.Context, ds Dataset, i int, w *workspace) (*Image, error) {
 	switch d := ds.(type) {
-	case *jsonl:
+	case *rows:
 		return d.square(ctx, i, t, w)
 	case *subset:
 		return t.image(ctx, d.ds, d.indices[i], w)
@@ -144,10 +144,15 @@ func (t Transform) image(ctx context.Context, ds Dataset, i int, w *workspace) (
 // read reads a file; the memory of a large one is not kept.
 func (w *workspace) read(path string, l Limits) ([]byte, error) {
 	data, err := readPicture(path, l, w.file)
+	w.keep(data)
+	return data, err
+}
+
+// keep keeps the memory of a file for the next one.
+func (w *workspace) keep(data []byte) {
 	if cap(data) <= 16<<20 {
 		w.file = data
 	}
-	return data, err
 }
 
 // blank returns a picture to fill: that of w if its memory is large enough.

@@ -16,14 +16,15 @@ const DefaultMaxBroken = 0.05
 type Broken struct {
 	Index  int    `json:"index"`
 	ID     string `json:"image_hash"`
-	Path   string `json:"path"`
+	Path   string `json:"path"`             // or the shard that holds it
+	Member string `json:"member,omitempty"` // of the shard
 	Line   int    `json:"line"`
 	Reason string `json:"reason"`
 }
 
 func brokenItem(ds Dataset, i int, err error) Broken {
 	it := ds.Item(i)
-	return Broken{Index: i, ID: it.ID, Path: it.Path, Line: it.Line, Reason: err.Error()}
+	return Broken{Index: i, ID: it.ID, Path: it.Path, Member: it.Member, Line: it.Line, Reason: err.Error()}
 }
 
 // skippedList appends to a file of JSON lines, each broken picture once, also
