@@ -360,13 +360,7 @@ func BenchmarkCache(b *testing.B) {
 	if err := os.WriteFile(file, encodeJPEG(b, asImage{photo(640, 480, 1)}, 85), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "rows.jsonl"), []byte(`{"image_hash": "a"}`), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	plain, err := OpenJSONL(filepath.Join(dir, "rows.jsonl"), dir)
-	if err != nil {
-		b.Fatal(err)
-	}
+	plain := NewRows("one", "", []Item{{ID: "a", Path: file}}, nil)
 	for name, ds := range map[string]Dataset{"none": plain, "hit": WithCache(plain, OpenCache(filepath.Join(dir, "cache"), 1<<30, nil))} {
 		b.Run("cache="+name, func(b *testing.B) {
 			for b.Loop() {

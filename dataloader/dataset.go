@@ -1,6 +1,6 @@
 // Package dataloader turns pictures with captions into training batches.
 //
-// A [Dataset] is a numbered set of items; [OpenJSONL] reads one from a file of
+// A [Dataset] is a numbered set of items; package formats reads one from a file of
 // rows and a folder of pictures, [Scenes] generates one in memory. A [Transform]
 // makes a picture the input of a network. A [Loader] runs decoding and
 // transforming in parallel and hands out batches:

@@ -3,8 +3,6 @@ package dataloader_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"relsim/dataloader"
 )
@@ -46,26 +44,6 @@ func ExampleNew() {
 	// epoch 0 step 0 items [1 6 9 5] 192 values
 	// epoch 0 step 1 items [2 4 8 7] 192 values
 	// epoch 1 step 2 items [4 9 6 5] 192 values
-}
-
-func ExampleOpenJSONL() {
-	dir, err := os.MkdirTemp("", "rows")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "captions.jsonl")
-	rows := `{"image_hash":"4f0c","caption":"{Subject} growing step by step","url_link":"https://example.org/a.png"}
-{"caption":"no picture"}`
-	if err := os.WriteFile(path, []byte(rows), 0o666); err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = dataloader.OpenJSONL(path, dir)
-	fmt.Println(err)
-	// Output:
-	// dataloader: captions.jsonl:2: missing "image_hash"
 }
 
 func ExampleTransform_Apply() {

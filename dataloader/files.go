@@ -37,3 +37,15 @@ func ListPictures(dir string) ([]string, error) {
 	}
 	return paths, nil
 }
+
+// extensions are the endings of pictures.
+var extensions = []string{".png", ".jpg", ".jpeg", ".webp"}
+
+func hasImageExtension(name string) bool {
+	for _, e := range extensions {
+		if strings.EqualFold(filepath.Ext(name), e) {
+			return true
+		}
+	}
+	return false
+}

@@ -266,14 +266,12 @@ func TestGravityInABatch(t *testing.T) {
 // Pictures from PNG files and from memory give the same bits.
 func TestDiskAndMemory(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "images"), 0o777); err != nil {
-		t.Fatal(err)
-	}
 	ds := numbered(30)
-	var rows bytes.Buffer
+	var items []Item
 	for i := range ds.Len() {
 		it := ds.Item(i)
-		fmt.Fprintf(&rows, `{"image_hash":%q,"caption":%q,"gravity":%t}`+"\n", it.ID, it.Caption, it.Gravity)
+		it.Path = filepath.Join(dir, it.ID+".png")
+		items = append(items, it)
 		im, err := ds.Image(context.Background(), i)
 		if err != nil {
 			t.Fatal(err)
@@ -282,18 +280,11 @@ func TestDiskAndMemory(t *testing.T) {
 		if err := png.Encode(&b, asImage{im}); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "images", it.ID+".png"), b.Bytes(), 0o666); err != nil {
+		if err := os.WriteFile(it.Path, b.Bytes(), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(dir, "rows.jsonl")
-	if err := os.WriteFile(path, rows.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	disk, err := OpenJSONL(path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	disk := NewRows("files", "of TestDiskAndMemory", items, nil)
 	for _, size := range []int{8, 6} {
 		c := Config{Batch: 7, Workers: 2, Seed: 9, Transform: Transform{Size: size, Flip: true, Turn: true}}
 		a, b := take(t, newLoader(t, ds, c), 10), take(t, newLoader(t, disk, c), 10)

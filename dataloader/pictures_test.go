@@ -305,7 +305,7 @@ func TestChoosePictures(t *testing.T) {
 func jpegSet(t testing.TB, n int) Dataset {
 	t.Helper()
 	dir := t.TempDir()
-	var rows bytes.Buffer
+	var items []Item
 	for i := range n {
 		data := encodeJPEG(t, asImage{photo(40+i, 60-i, uint64(i))}, 85)
 		if i == 3 {
@@ -315,17 +315,9 @@ func jpegSet(t testing.TB, n int) Dataset {
 		if err := os.WriteFile(filepath.Join(dir, name+".jpg"), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&rows, "{\"image_hash\": %q, \"caption\": \"c\"}\n", name)
+		items = append(items, Item{ID: name, Caption: "c", Path: filepath.Join(dir, name+".jpg")})
 	}
-	path := filepath.Join(dir, "rows.jsonl")
-	if err := os.WriteFile(path, rows.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ds, err := OpenJSONL(path, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ds
+	return NewRows("pictures", "of jpegSet", items, nil)
 }
 
 // batches returns the values of some batches.

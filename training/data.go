@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"relsim/dataloader"
+	"relsim/formats"
 	"relsim/scenes"
 )
 
@@ -81,11 +82,11 @@ func OpenData(ctx context.Context, s Source) (*Data, error) {
 		d.Val, err = dataloader.ScenesContext(ctx, *s.Scenes, "val", 0)
 		return d, err
 	}
-	if d.Train, err = dataloader.OpenJSONL(s.Data, s.Images); err != nil {
+	if d.Train, err = formats.Open(ctx, s.Data, formats.Options{Images: s.Images}); err != nil {
 		return nil, err
 	}
 	if s.Val != "" {
-		d.Val, err = dataloader.OpenJSONL(s.Val, s.Images)
+		d.Val, err = formats.Open(ctx, s.Val, formats.Options{Images: s.Images})
 		return d, err
 	}
 	d.Train, d.Val = dataloader.Split(d.Train, s.Share)
@@ -133,14 +134,14 @@ func OpenGallery(ctx context.Context, s Source) (gallery, nearMiss dataloader.Da
 		return gallery, nearMiss, "test", err
 	}
 	if s.Val != "" {
-		gallery, err = dataloader.OpenJSONL(s.Val, s.Images)
+		gallery, err = formats.Open(ctx, s.Val, formats.Options{Images: s.Images})
 		if err != nil {
 			return nil, nil, "", err
 		}
 		// The writer of the benchmark puts its near misses beside the gallery.
 		beside := filepath.Join(filepath.Dir(s.Val), "near_miss.jsonl")
 		if _, statErr := os.Stat(beside); statErr == nil && filepath.Base(s.Val) == "test.jsonl" {
-			nearMiss, err = dataloader.OpenJSONL(beside, s.Images)
+			nearMiss, err = formats.Open(ctx, beside, formats.Options{Images: s.Images})
 		}
 		return gallery, nearMiss, strings.TrimSuffix(filepath.Base(s.Val), ".jsonl"), err
 	}

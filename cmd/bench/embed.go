@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"relsim/dataloader"
+	"relsim/formats"
 	"relsim/graph"
 	"relsim/kernel"
 	"relsim/nn"
@@ -47,7 +48,7 @@ func newEmbed(ctx context.Context, j job) (_ worker, err error) {
 			e.close()
 		}
 	}()
-	if e.ds, err = dataloader.OpenJSONL(filepath.Join(j.Dir, rowsFile), j.Dir); err != nil {
+	if e.ds, err = formats.Open(ctx, filepath.Join(j.Dir, rowsFile), formats.Options{Images: j.Dir}); err != nil {
 		return nil, err
 	}
 	if e.model, err = nn.New(*j.Config, j.Vocab, source()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relsim/dataloader"
+	"relsim/formats"
 	"relsim/scenes"
 )
 
@@ -35,7 +36,7 @@ func newLoader(ctx context.Context, j job) (worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := dataloader.OpenJSONL(filepath.Join(j.Dir, rowsFile), j.Dir)
+	files, err := formats.Open(ctx, filepath.Join(j.Dir, rowsFile), formats.Options{Images: j.Dir})
 	if err != nil {
 		return nil, err
 	}

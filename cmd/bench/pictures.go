@@ -20,7 +20,7 @@ const (
 	photoWidth, photoHight = 640, 480
 )
 
-// rowsFile lists the photographs for dataloader.OpenJSONL.
+// rowsFile lists the photographs for formats.Open.
 const rowsFile = "rows.jsonl"
 
 // photos writes the photographs. It runs in a process of its own: the memory of

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"relsim/dataloader"
+	"relsim/formats"
 )
 
 // TestPhotographs checks that the files are what the work with JPEG says: of the size, the subsampling and about the
@@ -18,7 +18,7 @@ func TestPhotographs(t *testing.T) {
 	if err := writePhotographs(context.Background(), dir, 2); err != nil {
 		t.Fatal(err)
 	}
-	ds, err := dataloader.OpenJSONL(filepath.Join(dir, rowsFile), dir)
+	ds, err := formats.Open(t.Context(), filepath.Join(dir, rowsFile), formats.Options{Images: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,18 @@
-package dataloader
+package formats
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"relsim/dataloader"
 )
 
 // writeFiles makes a folder of files.
@@ -30,7 +34,7 @@ func writeFiles(t testing.TB, files map[string]string) (dir string) {
 func TestOpenJSONL(t *testing.T) {
 	var pictures []string
 	for i := range 6 {
-		pictures = append(pictures, string(encodePNG(t, asImage{noise(2, 2, uint64(i))})))
+		pictures = append(pictures, string(encodePNG(t, noise(2, 2, uint64(i)))))
 	}
 	dir := writeFiles(t, map[string]string{
 		"rows.jsonl": "\xef\xbb\xbf" + `{"image_hash":"aa","caption":"\"{Subject} growing\"","url_link":"https://x/y"}` + "\r\n\n" +
@@ -49,11 +53,11 @@ func TestOpenJSONL(t *testing.T) {
 		"pics/other.txt": "",
 	})
 	images := filepath.Join(dir, "pics")
-	ds, err := OpenJSONL(filepath.Join(dir, "rows.jsonl"), images)
+	ds, err := Open(t.Context(), filepath.Join(dir, "rows.jsonl"), Options{Images: images})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Item{
+	want := []dataloader.Item{
 		{ID: "aa", Caption: "{Subject} growing", URL: "https://x/y", Line: 1, Path: "aa.png"},
 		{ID: "b.jpg", Caption: "two {Objects}", Line: 3, Path: "b.jpg"},
 		{ID: "cc", Caption: "c", Literal: "red circles", Relation: "growth", Family: 3, Profile: 7, Pair: "aa", Split: "test",
@@ -93,9 +97,75 @@ func TestOpenJSONL(t *testing.T) {
 	}
 }
 
+func TestSeveralCaptions(t *testing.T) {
+	for _, tt := range []struct {
+		row  string
+		want []string // the first is Caption
+	}{
+		{`{"image_hash":"a","captions":["b"," \"c\" ","b","","d"]}`, []string{"b", "c", "d"}},
+		{`{"image_hash":"a","caption":["b","c"]}`, []string{"b", "c"}},
+		{`{"image_hash":"a","caption":"c","captions":["b","c"]}`, []string{"c", "b"}},
+		{`{"image_hash":"a","caption":["b"],"captions":null}`, []string{"b"}},
+		{`{"image_hash":"a","captions":"b"}`, []string{"b"}},
+		{`{"image_hash":"a","captions":[]}`, []string{""}},
+	} {
+		items, err := readRows(t.Context(), strings.NewReader(tt.row), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := items[0].Captions
+		if len(tt.want) == 1 && got == nil {
+			got = []string{items[0].Caption}
+		}
+		if !slices.Equal(got, tt.want) || items[0].Caption != tt.want[0] {
+			t.Errorf("%s: %q and %q, want %q", tt.row, items[0].Caption, items[0].Captions, tt.want)
+		}
+	}
+}
+
+func packed(t testing.TB, text []byte) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(text)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestPackedRows(t *testing.T) {
+	rows := []byte(`{"image_hash":"a","caption":"b"}` + "\n" + `{"image_hash":"c"}`)
+	bomb := append(slices.Clone(rows), bytes.Repeat([]byte("\n"), freeBytes)...)
+	whole := packed(t, rows)
+	dir := writeFiles(t, map[string]string{
+		"rows.jsonl": string(rows), "rows.jsonl.gz": whole, "images/a.png": "",
+		"cut.jsonl.gz": whole[:len(whole)-9], "bomb.jsonl.gz": packed(t, bomb),
+	})
+	plain, err := Open(t.Context(), filepath.Join(dir, "rows.jsonl"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ds, err := Open(t.Context(), filepath.Join(dir, "rows.jsonl.gz"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ds.Len() != 2 || ds.Item(0).Path != plain.Item(0).Path || ds.Item(1).Row() != "rows.jsonl.gz:2" || ds.Fingerprint() != plain.Fingerprint() {
+		t.Errorf("%d items: %+v", ds.Len(), ds.Item(1))
+	}
+	for name, want := range map[string]string{
+		"cut.jsonl.gz":  "formats: cut.jsonl.gz: unpack: unexpected EOF",
+		"bomb.jsonl.gz": "unpack: more than 67108864 bytes",
+	} {
+		if _, err := Open(t.Context(), filepath.Join(dir, name), Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestImagesBesideTheRows(t *testing.T) {
-	dir := writeFiles(t, map[string]string{"rows.jsonl": `{"image_hash":"a"}`, "images/a.png": string(encodePNG(t, asImage{noise(1, 1, 1)}))})
-	ds, err := OpenJSONL(filepath.Join(dir, "rows.jsonl"), "")
+	dir := writeFiles(t, map[string]string{"rows.jsonl": `{"image_hash":"a"}`, "images/a.png": string(encodePNG(t, noise(1, 1, 1)))})
+	ds, err := Open(t.Context(), filepath.Join(dir, "rows.jsonl"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +178,14 @@ func TestOpenJSONLErrors(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"rows.jsonl": `{"image_hash":"a"}`, "empty.jsonl": "", "blank.jsonl": "\n \n", "images/a.png": ""})
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, tt := range []struct{ rows, images, want string }{
-		{"none.jsonl", "images", "dataloader: open rows: open " + path("none.jsonl") + ": no such file"},
-		{"images", "images", "is a folder, want a file of JSON lines"},
-		{"empty.jsonl", "images", "dataloader: empty.jsonl: no rows"},
-		{"blank.jsonl", "images", "dataloader: blank.jsonl: no rows"},
-		{"rows.jsonl", "none", "dataloader: open image folder of " + path("rows.jsonl") + ": stat " + path("none") + ": no such file"},
+		{"none.jsonl", "images", "formats: open " + path("none.jsonl") + ": no such file"},
+		{"images", "images", "not a regular file"},
+		{"empty.jsonl", "images", "formats: empty.jsonl: no rows"},
+		{"blank.jsonl", "images", "formats: blank.jsonl: no rows"},
+		{"rows.jsonl", "none", "formats: open image folder of " + path("rows.jsonl") + ": stat " + path("none") + ": no such file"},
 		{"rows.jsonl", "rows.jsonl", "is not a folder"},
 	} {
-		_, err := OpenJSONL(path(tt.rows), path(tt.images))
+		_, err := Open(t.Context(), path(tt.rows), Options{Images: path(tt.images)})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s, %s: %v, want %q", tt.rows, tt.images, err, tt.want)
 		}
@@ -129,7 +199,9 @@ func TestMalformedRows(t *testing.T) {
 		{`{"image_hash":"","caption":"b"}`, `missing "image_hash"`},
 		{`{"image_hash":null}`, `missing "image_hash"`},
 		{`{"image_hash":7}`, `"image_hash" is a number, want a string`},
-		{`{"image_hash":"a","caption":["b"]}`, `"caption" is an array, want a string`},
+		{`{"image_hash":"a","caption":7}`, `"caption" is a number, want a string or a list of strings`},
+		{`{"image_hash":"a","caption":["b",7]}`, `"caption" is a list with other things than strings`},
+		{`{"image_hash":"a","captions":["b",null]}`, `"captions" holds no string at place 1`},
 		{`{"image_hash":"a","family":1.5}`, `"family" is a number 1.5, want a whole number`},
 		{`{"image_hash":"a","held_out":"yes"}`, `"held_out" is a string, want true or false`},
 		{`{"image_hash":"a"`, "not a JSON object: unexpected end"},
@@ -150,12 +222,12 @@ func TestMalformedRows(t *testing.T) {
 		{`{"image_hash":"` + strings.Repeat("a", 256) + `"}`, "longer than 255 bytes"},
 		{`{"image_hash":"a","caption":"` + strings.Repeat("b", maxLine) + `"}`, "line longer than 1048576 bytes"},
 	} {
-		_, err := readRows(strings.NewReader(good+"\n\n"+tt.row+"\n"+good), "captions.jsonl")
-		if err == nil || !strings.HasPrefix(err.Error(), "dataloader: captions.jsonl:3: ") || !strings.Contains(err.Error(), tt.want) {
+		_, err := readRows(t.Context(), strings.NewReader(good+"\n\n"+tt.row+"\n"+good), "captions.jsonl")
+		if err == nil || !strings.HasPrefix(err.Error(), "formats: captions.jsonl:3: ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.80s: %v, want %q", tt.row, err, tt.want)
 		}
 	}
-	if _, err := readRows(strings.NewReader(good), "x"); err != nil {
+	if _, err := readRows(t.Context(), strings.NewReader(good), "x"); err != nil {
 		t.Error(err)
 	}
 }
@@ -172,96 +244,6 @@ func TestUnquote(t *testing.T) {
 	}
 }
 
-func TestRequireCaptions(t *testing.T) {
-	dir := writeFiles(t, map[string]string{
-		"rows.jsonl": `{"image_hash":"a","caption":"x","literal_caption":"y"}` + "\n" + `{"image_hash":"b","caption":"x"}` + "\n" + `{"image_hash":"c"}`,
-		"images/x":   "",
-	})
-	ds, err := OpenJSONL(filepath.Join(dir, "rows.jsonl"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := RequireCaptions(ds, false); err == nil || err.Error() != `dataloader: rows.jsonl:3: missing "caption", which training needs` {
-		t.Error(err)
-	}
-	if err := RequireCaptions(ds, true); err == nil || err.Error() != `dataloader: rows.jsonl:2: missing "literal_caption", which training needs` {
-		t.Error(err)
-	}
-	if err := RequireCaptions(Subset(ds, "part", []int{0, 1}), false); err != nil {
-		t.Error(err)
-	}
-	m := NewMemory("m", []Item{{ID: "q"}}, []*Image{noise(1, 1, 1)})
-	if err := RequireCaptions(m, false); err == nil || !strings.Contains(err.Error(), "item 0 (q)") {
-		t.Error(err)
-	}
-}
-
-func TestSplit(t *testing.T) {
-	var items []Item
-	var images []*Image
-	for i := range 4000 {
-		items = append(items, Item{ID: fmt.Sprint("picture ", i%2000)})
-		images = append(images, noise(1, 1, uint64(i)))
-	}
-	ds := NewMemory("m", items, images)
-	train, val := Split(ds, 0.1)
-	if train.Len()+val.Len() != 4000 || val.Len() < 320 || val.Len() > 480 {
-		t.Errorf("%d and %d items", train.Len(), val.Len())
-	}
-	in := make(map[string]bool)
-	for i := range val.Len() {
-		in[val.Item(i).ID] = true
-	}
-	for i := range train.Len() {
-		if in[train.Item(i).ID] {
-			t.Fatalf("%s is on both sides", train.Item(i).ID)
-		}
-	}
-	// A larger share keeps what is there, and more rows move none.
-	_, more := Split(ds, 0.2)
-	_, fewer := Split(Subset(ds, "half", seq(2000)), 0.1)
-	count := 0
-	for i := range more.Len() {
-		if in[more.Item(i).ID] {
-			count++
-		}
-	}
-	if count != val.Len() || fewer.Len() != val.Len()/2 {
-		t.Errorf("%d of %d kept; %d of half the set", count, val.Len(), fewer.Len())
-	}
-	if train, val := Split(ds, 0); train.Len() != 4000 || val.Len() != 0 {
-		t.Errorf("share 0: %d and %d", train.Len(), val.Len())
-	}
-	if train, val := Split(ds, 1); train.Len() != 0 || val.Len() != 4000 {
-		t.Errorf("share 1: %d and %d", train.Len(), val.Len())
-	}
-	if train.Fingerprint() == ds.Fingerprint() || train.Fingerprint() == val.Fingerprint() {
-		t.Error("fingerprints do not differ")
-	}
-	again, _ := Split(ds, 0.1)
-	if again.Fingerprint() != train.Fingerprint() {
-		t.Error("the fingerprint is not the same again")
-	}
-}
-
-func seq(n int) []int {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = i
-	}
-	return list
-}
-
-func TestFingerprintOfMemory(t *testing.T) {
-	of := func(caption string, seed uint64) string {
-		return NewMemory("m", []Item{{ID: "a", Caption: caption}}, []*Image{noise(2, 2, seed)}).Fingerprint()
-	}
-	first, again, other, pixels := of("a", 1), of("a", 1), of("b", 1), of("a", 2)
-	if first != again || first == other || first == pixels {
-		t.Error("the fingerprint does not tell sets apart")
-	}
-}
-
 func FuzzRow(f *testing.F) {
 	for _, s := range []string{
 		`{"image_hash":"a","caption":"b","url_link":"c"}`, `{"image_hash":"../a"}`, `{"image_hash":7}`, `[]`, `{`,
@@ -270,9 +252,9 @@ func FuzzRow(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		items, err := readRows(strings.NewReader(s), "x.jsonl")
+		items, err := readRows(t.Context(), strings.NewReader(s), "x.jsonl")
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "dataloader: x.jsonl:") {
+			if !strings.HasPrefix(err.Error(), "formats: x.jsonl:") {
 				t.Fatal(err)
 			}
 			return

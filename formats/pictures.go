@@ -1,0 +1,121 @@
+package formats
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"relsim/dataloader"
+)
+
+// extensions are the endings that are tried, in this order, for an image_hash that has none.
+var extensions = []string{".png", ".jpg", ".jpeg", ".webp"}
+
+func hasImageExtension(name string) bool {
+	for _, e := range extensions {
+		if strings.EqualFold(filepath.Ext(name), e) {
+			return true
+		}
+	}
+	return false
+}
+
+// imageFolder returns the folder of the pictures of a file of rows: images, or the folder images beside the file.
+func imageFolder(path, images string) (string, error) {
+	if images == "" {
+		images = filepath.Join(filepath.Dir(path), "images")
+	}
+	info, err := os.Stat(images)
+	if err != nil {
+		return "", fmt.Errorf("formats: open image folder of %s: %w", path, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("formats: open image folder of %s: %s is not a folder", path, images)
+	}
+	return images, nil
+}
+
+// findPictures sets the Path of every item from one listing of dir: the picture is dir/<image_hash> with the ending .png,
+// .jpg, .jpeg or .webp, or with none when image_hash holds it already. The content, not the ending, says what format it
+// is. An item whose picture is not there gets the first name that was looked for.
+func findPictures(items []dataloader.Item, dir string) error {
+	type found struct {
+		name string
+		rank int // 0 for the exact name, 1+k for extensions[k]
+	}
+	wanted := make(map[string]found, len(items))
+	for i := range items {
+		wanted[items[i].ID] = found{rank: len(extensions) + 1}
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("formats: list image folder: %w", err)
+	}
+	defer f.Close()
+	note := func(id, name string, rank int) {
+		if best, ok := wanted[id]; ok && (rank < best.rank || rank == best.rank && name < best.name) {
+			wanted[id] = found{name, rank}
+		}
+	}
+	for {
+		names, err := f.Readdirnames(4096)
+		for _, name := range names {
+			note(name, name, 0)
+			ext := filepath.Ext(name)
+			for k, e := range extensions {
+				if strings.EqualFold(ext, e) {
+					note(name[:len(name)-len(ext)], name, 1+k)
+				}
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("formats: list image folder: %w", err)
+		}
+	}
+	for i := range items {
+		it := &items[i]
+		name := wanted[it.ID].name
+		if name == "" {
+			name = it.ID
+			if !hasImageExtension(name) {
+				name += extensions[0]
+			}
+		}
+		it.Path = filepath.Join(dir, name)
+	}
+	return nil
+}
+
+// checkHash refuses an image_hash that is more than a file's name: with it a row could have any file of the machine
+// read.
+func checkHash(hash string) error {
+	refuse := func(why string) error {
+		if len(hash) > 80 {
+			hash = hash[:80]
+		}
+		return fmt.Errorf(`"image_hash" %q %s: want the name of a file in the image folder`, hash, why)
+	}
+	switch {
+	case strings.ContainsAny(hash, `/\`):
+		return refuse("holds a path separator")
+	case strings.Contains(hash, ".."):
+		return refuse(`holds ".."`)
+	case hash == ".":
+		return refuse("is a folder")
+	case len(hash) > 255:
+		return refuse("is longer than 255 bytes")
+	case filepath.IsAbs(hash) || filepath.VolumeName(hash) != "":
+		return refuse("is absolute")
+	}
+	for _, r := range hash {
+		if r < ' ' || r == 0x7f {
+			return refuse("holds a control character")
+		}
+	}
+	return nil
+}
