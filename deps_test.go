@@ -27,6 +27,7 @@ var layers = []string{
 	"loss",
 	"hub",
 	"hub/hubtest",
+	"download",
 	"pretrained",
 	"nn",
 	"graph",
