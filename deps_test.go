@@ -34,6 +34,7 @@ var layers = []string{
 	"torchfile",
 	"checkpoints",
 	"formats",
+	"phash",
 	"dataloader",
 	"jpeg",
 	"kernel",
