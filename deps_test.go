@@ -17,6 +17,8 @@ import (
 var layers = []string{
 	"cmd/train", "cmd/eval", "cmd/score", "cmd/export", "cmd/data", "cmd/bench",
 	"command/script", "command",
+	"viewer",
+	"viewer/browsertest",
 	"report",
 	"training",
 	"retrieval",

@@ -1,0 +1,315 @@
+// Package browsertest drives a real browser in tests: Chromium, through its DevTools protocol.
+//
+// [Start] starts one, or skips the test where there is none: the variable CHROME names its program; without it
+// chromium, google-chrome and their like are looked for on the path (Debian: apt-get install chromium). A test opens as
+// many tabs as it likes. What a page writes to its console as an error or a warning, what its Content-Security-Policy
+// refuses, and every exception that nothing catches fail the test, unless it says that they are expected.
+package browsertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// Keys of [Tab.Press] that are no characters.
+const (
+	ArrowDown  = kb.ArrowDown
+	ArrowLeft  = kb.ArrowLeft
+	ArrowRight = kb.ArrowRight
+	ArrowUp    = kb.ArrowUp
+	Backspace  = kb.Backspace
+	End        = kb.End
+	Enter      = kb.Enter
+	Escape     = kb.Escape
+	Home       = kb.Home
+	KeyTab     = kb.Tab
+)
+
+// limit bounds what a tab waits for, in all.
+const limit = 60 * time.Second
+
+// names are those that the program has, in the order in which they are tried.
+var names = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless-shell"}
+
+// Find returns the path of the browser's program, or an error that says where it was looked for.
+func Find() (string, error) {
+	if path := os.Getenv("CHROME"); path != "" {
+		found, err := exec.LookPath(path)
+		if err != nil {
+			return "", fmt.Errorf("browsertest: CHROME: %w", err)
+		}
+		return found, nil
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	for _, path := range []string{"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", `C:\Program Files\Google\Chrome\Application\chrome.exe`} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("browsertest: no browser: none of %s is on the path, and CHROME is not set", strings.Join(names, ", "))
+}
+
+// Browser is a running browser with a profile of its own.
+type Browser struct {
+	ctx context.Context
+}
+
+// Start starts a browser that ends with the test. It skips the test where there is none.
+func Start(t testing.TB) *Browser {
+	t.Helper()
+	path, err := Find()
+	if err != nil {
+		if os.Getenv("CHROME") != "" {
+			t.Fatal(err) // it was asked for
+		}
+		t.Skipf("NOT RUN: %v", err)
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-domain-reliability", true))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root; it shows our own pages only
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("browsertest: start %s: %v", path, err)
+	}
+	return &Browser{ctx}
+}
+
+// Options say what a tab looks like. The zero value is a window of 1280×800 that prefers light colours.
+type Options struct {
+	Width, Height int  // of the viewport, in CSS pixels; 0: 1280×800
+	Phone         bool // touch, and a viewport as phones have it, 390×844 unless a size is given
+	Dark          bool // prefers-color-scheme: dark
+	Still         bool // prefers-reduced-motion: reduce
+	Noisy         bool // what the console shows does not fail the test: it is in [Tab.Console]
+}
+
+// Tab is a page of the browser. Its methods end the test if they fail.
+type Tab struct {
+	t   testing.TB
+	ctx context.Context
+
+	mu      sync.Mutex
+	console []string
+}
+
+// Tab opens a tab, empty. It is closed at the end of the test.
+func (b *Browser) Tab(t testing.TB, o Options) *Tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext()) // nothing is stored between tabs
+	ctx, stop := context.WithTimeout(ctx, limit)
+	t.Cleanup(func() { stop(); cancel() })
+	tab := &Tab{t: t, ctx: ctx}
+	if err := chromedp.Listen(ctx, tab.heard); err != nil {
+		t.Fatalf("browsertest: open a tab: %v", err)
+	}
+	if o.Width == 0 {
+		o.Width, o.Height = 1280, 800
+		if o.Phone {
+			o.Width, o.Height = 390, 844
+		}
+	}
+	var viewport []chromedp.EmulateViewportOption
+	if o.Phone {
+		viewport = append(viewport, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
+	}
+	tab.do("set the viewport", chromedp.EmulateViewport(int64(o.Width), int64(o.Height), viewport...))
+	scheme, motion := "light", "no-preference"
+	if o.Dark {
+		scheme = "dark"
+	}
+	if o.Still {
+		motion = "reduce"
+	}
+	tab.do("set what the user prefers", func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: motion}}})
+		return chromedp.Void{}, err
+	})
+	if !o.Noisy {
+		t.Cleanup(func() {
+			for _, line := range tab.Console() {
+				t.Errorf("the browser's console: %s", line)
+			}
+		})
+	}
+	return tab
+}
+
+// heard keeps what the console shows of trouble.
+func (tab *Tab) heard(event any) {
+	var line string
+	switch e := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		if e.Type != "error" && e.Type != "warning" && e.Type != "assert" {
+			return
+		}
+		var words []string
+		for _, arg := range e.Args {
+			word := string(arg.Value)
+			if arg.Description != "" {
+				word = arg.Description
+			}
+			words = append(words, word)
+		}
+		line = strings.Join(words, " ")
+	case *runtime.EventExceptionThrown:
+		line = e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil && e.ExceptionDetails.Exception.Description != "" {
+			line += ": " + e.ExceptionDetails.Exception.Description
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level != "error" && e.Entry.Level != "warning" {
+			return
+		}
+		line = e.Entry.Text
+		if e.Entry.URL != "" {
+			line += " (" + e.Entry.URL + ")"
+		}
+	default:
+		return
+	}
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	tab.console = append(tab.console, line)
+}
+
+// Console returns what the console has shown of errors and warnings.
+func (tab *Tab) Console() []string {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	return slices.Clone(tab.console)
+}
+
+func (tab *Tab) do(what string, a chromedp.Action[chromedp.Void]) {
+	tab.t.Helper()
+	if err := chromedp.Do(tab.ctx, a); err != nil {
+		tab.t.Fatalf("browsertest: %s: %v%s", what, err, tab.trouble())
+	}
+}
+
+func (tab *Tab) trouble() string {
+	if lines := tab.Console(); len(lines) > 0 {
+		return "\nthe browser's console:\n" + strings.Join(lines, "\n")
+	}
+	return ""
+}
+
+// Goto shows the page at an address and waits until it is loaded.
+func (tab *Tab) Goto(url string) {
+	tab.t.Helper()
+	tab.do("go to "+url, chromedp.Navigate(url))
+}
+
+// Reload loads the page again.
+func (tab *Tab) Reload() {
+	tab.t.Helper()
+	tab.do("reload", chromedp.Reload())
+}
+
+// Eval evaluates an expression in the page, waits for it if it is a promise, and stores its JSON value in result, unless
+// that is nil.
+func (tab *Tab) Eval(expression string, result any) {
+	tab.t.Helper()
+	value, err := chromedp.Run(tab.ctx, chromedp.Evaluate[[]byte](expression, chromedp.EvalAwaitPromise))
+	if err == nil && result != nil {
+		err = json.Unmarshal(value, result)
+	}
+	if err != nil {
+		tab.t.Fatalf("browsertest: evaluate %s: %v%s", expression, err, tab.trouble())
+	}
+}
+
+// Text evaluates an expression whose value is a string.
+func (tab *Tab) Text(expression string) string {
+	tab.t.Helper()
+	var s string
+	tab.Eval(expression, &s)
+	return s
+}
+
+// Number evaluates an expression whose value is a number.
+func (tab *Tab) Number(expression string) float64 {
+	tab.t.Helper()
+	var n float64
+	tab.Eval(expression, &n)
+	return n
+}
+
+// True evaluates an expression and reports whether its value counts as true.
+func (tab *Tab) True(expression string) bool {
+	tab.t.Helper()
+	var ok bool
+	tab.Eval("!!("+expression+")", &ok)
+	return ok
+}
+
+// Wait waits until the value of an expression counts as true, at most ten seconds. Every failure says what was waited for.
+func (tab *Tab) Wait(expression string) {
+	tab.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !tab.True(expression); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			tab.t.Fatalf("browsertest: waited in vain for %s%s", expression, tab.trouble())
+		}
+	}
+}
+
+// Press types characters or presses keys, with the modifiers of package kb if there are some, wherever the focus is.
+func (tab *Tab) Press(keys string, modifiers ...kb.Modifier) {
+	tab.t.Helper()
+	var options []chromedp.KeyOption
+	if len(modifiers) > 0 {
+		options = append(options, chromedp.KeyModifiers(modifiers...))
+	}
+	tab.do("press "+keys, chromedp.KeyEvent(keys, options...))
+}
+
+// Click clicks with the mouse on the first element that fits a CSS selector, once it can be seen.
+func (tab *Tab) Click(selector string) {
+	tab.t.Helper()
+	tab.do("click on "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Screenshot writes what is to be seen to a PNG file, if folder is not empty: tests take the folder from the variable
+// SCREENSHOTS, so that the pages can be looked at.
+func (tab *Tab) Screenshot(folder, name string) {
+	tab.t.Helper()
+	if folder == "" {
+		return
+	}
+	data, err := chromedp.Run(tab.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.MkdirAll(folder, 0o777)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, name+".png"), data, 0o666)
+	}
+	if err != nil {
+		tab.t.Fatalf("browsertest: screenshot %s: %v", name, err)
+	}
+}
