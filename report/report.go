@@ -6,6 +6,7 @@
 //
 //	index.html                     the page: no script, no link to load, light and dark, desk and phone
 //	metrics.json                   the [retrieval.Result], indented
+//	rankings.jsonl.gz              the [retrieval.Rankings]: what every method finds for every query
 //	bars.png, bars.svg             recall@1 of every method, with intervals
 //	recall.png, recall.svg         recall@k over k, with bands
 //	families.png, families.svg     recall@1 by relation and method
@@ -154,6 +155,9 @@ func Write(dir string, in Input) error {
 			return fmt.Errorf("report: write %s: %w", filepath.Join(dir, name), err)
 		}
 	}
+	if err := writeRankings(filepath.Join(dir, retrieval.RankingsFile), in.Result.Rankings); err != nil {
+		return err
+	}
 	// A figure of an earlier report that this one has no data for would be
 	// taken for its own.
 	for _, name := range []string{"bars", "recall", "families", "space", "training"} {
@@ -178,6 +182,18 @@ func writeFile(path string, data []byte) error {
 		_, err := w.Write(data)
 		return err
 	})
+}
+
+// writeRankings makes the file at path hold r; without rankings there is no file, so that none of an earlier report is
+// taken for this one's.
+func writeRankings(path string, r *retrieval.Rankings) error {
+	if r != nil {
+		return r.Write(path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("report: write: %w", err)
+	}
+	return nil
 }
 
 // clean returns a copy of the result without the estimates that are not

@@ -86,6 +86,7 @@ func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Res
 
 	var first *values
 	r := e.newResult()
+	e.ranks = e.newRanks(methods, cfg.Rankings)
 	for n, m := range methods {
 		report := func(done float64) {
 			if cfg.Progress != nil {
@@ -104,7 +105,7 @@ func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Res
 			about.How += "; " + moded.Mode()
 			m.About = &about
 		}
-		v, err := e.measure(ctx, m, e.axis(n, m.Name), report)
+		v, err := e.measure(ctx, n, m, e.axis(n, m.Name), report)
 		if err != nil {
 			return nil, err
 		}
@@ -142,6 +143,9 @@ func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Res
 	}
 	r.Space = e.space(methods)
 	r.Examples = e.examples
+	if e.ranks != nil {
+		r.Rankings = e.ranks.Rankings
+	}
 	return r, nil
 }
 
@@ -172,6 +176,7 @@ type evaluation struct {
 	pairsOf  map[int][]int // of each picture A
 	chosen   []int         // example queries
 	examples []Example
+	ranks    *ranks // nil: none are asked for
 }
 
 // values are the figures of one method by query, NaN where one does not apply.
@@ -242,8 +247,8 @@ func (e *evaluation) load(ctx context.Context, methods []Method) ([]*dataloader.
 // block is the number of queries whose scores a worker holds at a time. A matrix product packs the gallery once for each.
 const block = 128
 
-// measure computes all values of one method that is prepared.
-func (e *evaluation) measure(ctx context.Context, m Method, axis func(*pair) *float64, report func(done float64)) (*values, error) {
+// measure computes all values of one method that is prepared, the one given as number.
+func (e *evaluation) measure(ctx context.Context, number int, m Method, axis func(*pair) *float64, report func(done float64)) (*values, error) {
 	n := len(e.queries)
 	v := &values{image: e.columns(n, "ndcg@10", "twin@1")}
 	for kind := range v.triplets {
@@ -282,6 +287,7 @@ func (e *evaluation) measure(ctx context.Context, m Method, axis func(*pair) *fl
 					return fmt.Errorf("retrieval: evaluate: method %q: query %q: %w", m.Name, e.set.Item(rows[j]).ID, err)
 				}
 				e.scorePairs(axis, j, row)
+				e.keep(number, j, row)
 			}
 			if namer != nil {
 				namer.name(&v.named[j], rows[j], row)

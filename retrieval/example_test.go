@@ -3,6 +3,8 @@ package retrieval_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"relsim/baseline"
 	"relsim/dataloader"
@@ -52,4 +54,36 @@ func ExampleIndex() {
 	found, err := index.Search(context.Background(), []float32{0, 1}, 2, nil, 1)
 	fmt.Println(found, err)
 	// Output: [[{2 1} {1 0.6}]] <nil>
+}
+
+// What a report keeps beside its metrics: here written, read, and asked for the pictures found first.
+func ExampleReadRankings() {
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("example-%d-%s", os.Getpid(), retrieval.RankingsFile))
+	defer os.Remove(file)
+	made := &retrieval.Rankings{
+		Data: "three", Split: "test", Positives: "relation", Top: 1,
+		Methods: []retrieval.RankedMethod{{Name: "relsim", Kind: retrieval.Trained}, {Name: "pixel-l2", Kind: retrieval.Baseline}},
+		Items:   []retrieval.RankedItem{{ID: "dark ring"}, {ID: "light ring"}, {ID: "dark line"}},
+		Queries: []retrieval.RankedQuery{{Item: 0, Rows: [][]retrieval.RankedHit{
+			{{Item: 1, Score: 0.75, Mark: retrieval.Right}},
+			{{Item: 2, Score: 0.5, Mark: retrieval.Twin}},
+		}}},
+	}
+	if err := made.Write(file); err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := retrieval.ReadRankings(file)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, q := range r.Queries {
+		for m, row := range q.Rows {
+			fmt.Printf("%s: %s finds %s (%s)\n", r.Items[q.Item].ID, r.Methods[m].Name, r.Items[row[0].Item].ID, row[0].Mark)
+		}
+	}
+	// Output:
+	// dark ring: relsim finds light ring (right)
+	// dark ring: pixel-l2 finds dark line (twin)
 }

@@ -33,6 +33,9 @@ type Result struct {
 	Differences    []Difference `json:"differences,omitempty"` // first method minus each other, on the seen queries
 	Space          *Space       `json:"similarity_space,omitempty"`
 	Examples       []Example    `json:"examples,omitempty"`
+
+	// Rankings are kept in a file of their own; nil: none were asked for.
+	Rankings *Rankings `json:"-"`
 }
 
 // Metrics are estimates by name. The names, in image_to_image:

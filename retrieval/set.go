@@ -147,6 +147,7 @@ type Config struct {
 	Points    int    // pairs of each label in the similarity space; 0: none
 	Examples  int    // example queries; 0: none
 	Top       int    // pictures shown for each example
+	Rankings  int    // first pictures of every query that Result.Rankings keeps; 0: none
 	Workers   int    // goroutines; the processors that Go may use by default
 	Side      int    // pictures are cropped and shrunk to Side×Side for measures of pixels
 	// Progress, if not nil, is told the work done, from 0 to 1. It is called from one goroutine at a time.
@@ -163,6 +164,7 @@ func Default() Config {
 		Points:    300,
 		Examples:  8,
 		Top:       6,
+		Rankings:  10,
 		Workers:   runtime.GOMAXPROCS(0),
 		Side:      64,
 	}
@@ -175,7 +177,7 @@ func (c Config) Validate() error {
 		value, min int
 	}{
 		{"Queries", c.Queries, 0}, {"Resamples", c.Resamples, 1}, {"Triplets", c.Triplets, 0}, {"Points", c.Points, 0},
-		{"Examples", c.Examples, 0}, {"Top", c.Top, 1}, {"Workers", c.Workers, 1}, {"Side", c.Side, 16},
+		{"Examples", c.Examples, 0}, {"Top", c.Top, 1}, {"Rankings", c.Rankings, 0}, {"Workers", c.Workers, 1}, {"Side", c.Side, 16},
 	} {
 		if f.value < f.min {
 			return fmt.Errorf("retrieval: config: %s is %d: must be at least %d", f.name, f.value, f.min)

@@ -209,15 +209,7 @@ func (e *evaluation) showExamples(m Method) error {
 		row := ExampleRow{Method: m.Name}
 		for _, found := range top(scores, e.cfg.Top, q) {
 			it := e.set.Items[found.Index]
-			h := Hit{ID: it.ID, Index: found.Index, Relation: it.Relation, Score: float64(found.Score), Mark: Wrong}
-			switch g := e.truth.group[q]; {
-			case g >= 0 && g == e.truth.group[found.Index]:
-				h.Mark = Right
-			case it.Profile >= 0 && it.Profile == e.set.Items[q].Profile:
-				h.Mark = Twin
-			case len(e.truth.positives(q)) < 2:
-				h.Mark = Unjudged
-			}
+			h := Hit{ID: it.ID, Index: found.Index, Relation: it.Relation, Score: float64(found.Score), Mark: e.mark(q, found.Index)}
 			row.Hits = append(row.Hits, h)
 		}
 		e.examples[n].Rows = append(e.examples[n].Rows, row)

@@ -113,6 +113,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	if nearMiss != nil {
 		nearMiss = dataloader.WithCache(nearMiss, o.Cache)
 	}
+	fingerprint := gallery.Fingerprint() // of all of it, with what cannot be read
 	e := &Evaluation{Threads: o.Threads}
 	maxBroken := o.MaxBroken
 	if maxBroken == 0 {
@@ -167,6 +168,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	c.Progress = func(part float64) { progress(embedShare + (1-embedShare)*part) }
 	if e.Result, err = retrieval.Evaluate(ctx, set, methods, c); err != nil {
 		return nil, err
+	}
+	if r := e.Result.Rankings; r != nil {
+		if err := keepSource(r, o.Source, fingerprint); err != nil {
+			return nil, err
+		}
 	}
 	return e, nil
 }
@@ -368,7 +374,7 @@ func validation(ctx context.Context, e *Embedder, ds dataloader.Dataset, workers
 		return nil, err
 	}
 	c := retrieval.Default()
-	c.Resamples, c.Triplets, c.Points, c.Examples, c.Workers = 1, 0, 0, 0, workers
+	c.Resamples, c.Triplets, c.Points, c.Examples, c.Rankings, c.Workers = 1, 0, 0, 0, 0, workers
 	methods := []retrieval.Method{retrieval.Embedded("model", retrieval.Trained, vectors, captions, e.Dim())}
 	result, err := retrieval.Evaluate(ctx, set, methods, c)
 	if err != nil {
