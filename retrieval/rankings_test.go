@@ -135,7 +135,7 @@ func someRankings() *Rankings {
 		Data: "rows.jsonl", Split: "val", Positives: "caption", Top: 2, Fingerprint: "f00d", Source: json.RawMessage(`{"data":"rows.jsonl"}`),
 		Methods: []RankedMethod{{"relsim", Trained}, {"<pixel>", Baseline}},
 		Items: []RankedItem{
-			{ID: "a", Path: "images/a.png", URL: "https://example.org/?a=1&b=2", Caption: "{Objects} </script> ‮", Relation: "ring", Profile: 0},
+			{ID: "a", Path: "images/a.png", URL: "https://example.org/?a=1&b=2", Caption: "{Objects} </script> \u202e", Relation: "ring", Profile: 0},
 			{ID: "b", Path: "0.tar", Member: "b.png", Group: "7", Profile: -1, HeldOut: true},
 			{ID: "c", Profile: 12},
 		},

@@ -100,6 +100,7 @@ func TestBaselines(t *testing.T) {
 	if methods[1].Name != "lpips-alex" || methods[2].Name != "own" || methods[3].Name != "pixel-l2" {
 		t.Fatalf("methods %s, %s, %s", methods[1].Name, methods[2].Name, methods[3].Name)
 	}
+	checkRanked(t, e)
 	for name, want := range methods[0].ImageToImage {
 		if got := methods[2].ImageToImage[name]; !(math.Abs(got.Mean-want.Mean) <= 1e-3) { // a rounding may turn a near tie
 			t.Errorf("%s: %v of the exported embeddings, %v of the model", name, got.Mean, want.Mean)

@@ -12,6 +12,9 @@
 // program computed; results say of each what it is. Embeddings are found by the ids of pictures, and have to be there for
 // every one, near misses included, so that all methods are measured on one gallery. `--export-embeddings FILE` writes
 // those of the model in the same form.
+//
+// The folder of the report holds index.html, its figures, metrics.json with the figures, and rankings.jsonl.gz with the
+// first ten pictures that every method finds for every query.
 package main
 
 import (
