@@ -38,6 +38,7 @@ var layers = []string{
 	"formats",
 	"phash",
 	"dataloader",
+	"parquetfile",
 	"jpeg",
 	"kernel",
 	"scenes",

@@ -3,7 +3,6 @@ package embeddings
 import (
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"io"
 	"math"
@@ -14,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/parquet-go/parquet-go/format"
 )
 
 // What testdata/make_numpy.py and make_parquet.mjs put into their files.
@@ -442,28 +439,5 @@ func TestDamagedParquet(t *testing.T) {
 				t.Fatalf("%s: the first %d of %d bytes: no error", file, n, len(whole))
 			}
 		}
-	}
-}
-
-// A page that unpacks to more than its header says is not given to the library, which would make room for it all.
-func TestPackedPages(t *testing.T) {
-	var zeros bytes.Buffer
-	z := gzip.NewWriter(&zeros)
-	if _, err := z.Write(make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	page := &format.PageHeader{UncompressedPageSize: 100}
-	if err := unpacks(format.Gzip, page, zeros.Bytes()); err == nil || !strings.Contains(err.Error(), "unpacks to 101 bytes, and its header says 100") {
-		t.Errorf("gzip: %v", err)
-	}
-	if err := unpacks(format.Snappy, page, binary.AppendUvarint(nil, 1<<31)); err == nil || !strings.Contains(err.Error(), "unpacks to 2147483648") {
-		t.Errorf("snappy: %v", err)
-	}
-	page.UncompressedPageSize = 1 << 20
-	if err := unpacks(format.Gzip, page, zeros.Bytes()); err != nil {
-		t.Errorf("gzip: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package embeddings
+package parquetfile
 
 import (
 	"encoding/binary"
