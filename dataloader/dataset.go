@@ -54,6 +54,8 @@ type Item struct {
 	// Captions are all captions of the picture where it has several; one of them is drawn for each epoch. nil:
 	// Caption is the only one.
 	Captions []string
+
+	Quoted bool // quotes stood around a caption in the file; they are not part of it any more
 }
 
 // Image is a picture of 8-bit RGB pixels, interleaved, row by row from the top:

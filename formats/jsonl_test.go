@@ -58,8 +58,8 @@ func TestOpenJSONL(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []dataloader.Item{
-		{ID: "aa", Caption: "{Subject} growing", URL: "https://x/y", Line: 1, Path: "aa.png"},
-		{ID: "b.jpg", Caption: "two {Objects}", Line: 3, Path: "b.jpg"},
+		{ID: "aa", Caption: "{Subject} growing", URL: "https://x/y", Line: 1, Path: "aa.png", Quoted: true},
+		{ID: "b.jpg", Caption: "two {Objects}", Line: 3, Path: "b.jpg", Quoted: true},
 		{ID: "cc", Caption: "c", Literal: "red circles", Relation: "growth", Family: 3, Profile: 7, Pair: "aa", Split: "test",
 			Count: 4, Ink: 0.25, HeldOut: true, Gravity: true, Line: 4, Path: "cc.JPEG"},
 		{ID: "dd", Line: 5, Path: "dd"},
@@ -240,6 +240,22 @@ func TestUnquote(t *testing.T) {
 	} {
 		if got := unquote(in); got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	for row, want := range map[string]bool{
+		`{"image_hash":"a","caption":"b"}`:                         false,
+		`{"image_hash":"a","caption":" b "}`:                       false,
+		`{"image_hash":"a","caption":"\"b\""}`:                     true,
+		`{"image_hash":"a","caption":"\"b\" and \"c\""}`:           false,
+		`{"image_hash":"a","captions":["b","\u201cc\u201d"]}`:      true,
+		`{"image_hash":"a","caption":"b","literal_caption":"'c'"}`: false,
+	} {
+		items, err := readRows(t.Context(), strings.NewReader(row), "x")
+		if err != nil || items[0].Quoted != want {
+			t.Errorf("%s: %+v, %v; want Quoted %t", row, items, err, want)
 		}
 	}
 }

@@ -131,11 +131,13 @@ func parseObject(b []byte) (dataloader.Item, error) {
 
 // setCaptions gives an item its captions: without quotes around them, empty ones, and repeated ones.
 func setCaptions(it *dataloader.Item, list []string) {
-	it.Caption, it.Captions = "", nil
+	it.Caption, it.Captions, it.Quoted = "", nil, false
 	var kept []string
 	seen := make(map[string]bool, len(list))
 	for _, s := range list {
-		if s = unquote(s); s != "" && !seen[s] {
+		bare := unquote(s)
+		it.Quoted = it.Quoted || bare != strings.TrimSpace(s)
+		if s = bare; s != "" && !seen[s] {
 			seen[s] = true
 			kept = append(kept, s)
 		}
