@@ -33,6 +33,8 @@ var layers = []string{
 	"pretrained",
 	"nn",
 	"graph",
+	"cuda",
+	"cuda/fake",
 	"torchfile",
 	"checkpoints",
 	"formats",
@@ -44,6 +46,7 @@ var layers = []string{
 	"scenes",
 	"tokenizer",
 	"metrics",
+	"dynlib",
 	"bench",
 }
 

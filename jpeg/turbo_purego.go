@@ -3,49 +3,41 @@
 package jpeg
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+
+	"relsim/dynlib"
 )
 
-// open loads the library and looks its functions up.
+// open loads the library and looks its functions up. C's unsigned long is of 32 bits on
+// Windows and 64 elsewhere; the lower half of a register holds either.
 func open() (*library, error) {
 	names := turboNames
-	if name := os.Getenv(TurboEnv); name != "" {
-		names = []string{name}
+	given := os.Getenv(TurboEnv)
+	if given != "" {
+		names = []string{given}
 	}
-	var failed []error
-	for _, name := range names {
-		handle, err := load(name)
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		return bind(name, handle)
+	lib, err := dynlib.Open(names...)
+	if err != nil && given != "" {
+		return nil, fmt.Errorf("jpeg: libturbojpeg (%s=%s): %w", TurboEnv, given, err)
 	}
-	if len(names) == 1 {
-		return nil, fmt.Errorf("jpeg: libturbojpeg (%s=%s): %w", TurboEnv, names[0], failed[0])
+	if err != nil {
+		return nil, fmt.Errorf("jpeg: libturbojpeg is not installed, or not where it is looked for (%s names its file): %w", TurboEnv, err)
 	}
-	return nil, fmt.Errorf("jpeg: libturbojpeg is not installed, or not where it is looked for (%s names its file): %w", TurboEnv, errors.Join(failed...))
-}
-
-// bind looks the functions up. C's unsigned long is of 32 bits on Windows and
-// 64 elsewhere; the lower half of a register holds either.
-func bind(name string, handle uintptr) (*library, error) {
 	address := make(map[string]uintptr)
 	for _, f := range []string{"tjInitDecompress", "tjDestroy", "tjDecompressToYUVPlanes", "tjGetErrorCode"} {
-		at, err := lookUp(handle, f)
-		if err != nil || at == 0 {
-			return nil, fmt.Errorf("jpeg: libturbojpeg %s: no function %s: it is another library, or older than version 2.0", name, f)
+		at, err := lib.Function(f)
+		if err != nil {
+			return nil, fmt.Errorf("jpeg: libturbojpeg %s: no function %s: it is another library, or older than version 2.0", lib.Name, f)
 		}
 		address[f] = at
 	}
 	return &library{
-		path: name,
+		path: lib.Name,
 		initDecompress: func() unsafe.Pointer {
 			r, _, _ := purego.SyscallN(address["tjInitDecompress"])
 			return *(*unsafe.Pointer)(unsafe.Pointer(&r)) // C memory

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"relsim/dynlib"
 )
 
 func TestOpenErrors(t *testing.T) {
@@ -25,7 +27,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	// Another library: that of C, under the name of the system.
 	for _, name := range []string{"libc.so.6", "/usr/lib/libSystem.B.dylib"} {
-		if _, err := load(name); err != nil {
+		if _, err := dynlib.Open(name); err != nil {
 			continue
 		}
 		t.Setenv(TurboEnv, name)

@@ -2,8 +2,6 @@
 
 package jpeg
 
-import "github.com/ebitengine/purego"
-
 // turboNames are the names that systems give the library.
 var turboNames = []string{
 	"libturbojpeg.so.0", "libturbojpeg.so",
@@ -11,9 +9,3 @@ var turboNames = []string{
 	"/opt/homebrew/lib/libturbojpeg.dylib", "/usr/local/lib/libturbojpeg.dylib",
 	"/opt/libjpeg-turbo/lib64/libturbojpeg.so.0", "/opt/libjpeg-turbo/lib64/libturbojpeg.dylib",
 }
-
-func load(name string) (uintptr, error) {
-	return purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
-}
-
-func lookUp(handle uintptr, name string) (uintptr, error) { return purego.Dlsym(handle, name) }

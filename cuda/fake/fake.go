@@ -1,0 +1,58 @@
+//go:build linux && amd64
+
+// Package fake builds a CUDA driver that runs on the host, for tests: the driver's functions and the kernels' own source,
+// compiled by g++. A block's threads are fibers, whose order a seed chooses; work in streams is put off; fresh memory is NaN,
+// and guard pages surround it. What a program may not rely on, it so cannot.
+package fake
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+//go:embed src/*.cpp src/*.h
+var sources embed.FS
+
+// ErrNoCompiler says that g++ is not there.
+var ErrNoCompiler = errors.New("g++ is not there")
+
+// Build compiles the driver with kernels, files of CUDA C in the words of port.h, whose folder is include, into
+// dir/libcuda.so.1, and returns that path. flags go to the compiler, such as "-DNAME". The error wraps
+// [ErrNoCompiler], or has what the compiler says.
+func Build(ctx context.Context, dir, include string, kernels []string, flags ...string) (string, error) {
+	gxx, err := exec.LookPath("g++")
+	if err != nil {
+		return "", fmt.Errorf("fake: %w: %w", ErrNoCompiler, err)
+	}
+	path := filepath.Join(dir, "libcuda.so.1")
+	args := append([]string{"-std=c++17", "-O1", "-g", "-Wall", "-Werror", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-DRELSIM_FAKE",
+		"-I", dir, "-I", include, "-o", path}, flags...)
+	files, err := sources.ReadDir("src")
+	if err != nil {
+		return "", err
+	}
+	for _, file := range files {
+		text, err := sources.ReadFile("src/" + file.Name())
+		if err != nil {
+			return "", err
+		}
+		at := filepath.Join(dir, file.Name())
+		if err := os.WriteFile(at, text, 0o666); err != nil {
+			return "", fmt.Errorf("fake: %w", err)
+		}
+		if filepath.Ext(at) == ".cpp" {
+			args = append(args, at)
+		}
+	}
+	args = append(args, "-x", "c++")
+	args = append(args, kernels...)
+	if out, err := exec.CommandContext(ctx, gxx, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("fake: g++: %w\n%s", err, out)
+	}
+	return path, nil
+}

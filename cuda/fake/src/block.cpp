@@ -1,0 +1,315 @@
+// How a kernel runs: its blocks one after the other, the threads of a block as fibers.
+#include "engine.h"
+
+#include <algorithm>
+#include <csetjmp>
+#include <csignal>
+#include <map>
+#include <sys/mman.h>
+#include <vector>
+
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace fake {
+
+thread_local Thread *current;
+
+namespace {
+
+const size_t stackSize = 128 << 10;
+const size_t redZone = 64; // bytes behind each piece of shared memory that nobody may write to
+const unsigned char redByte = 0xa5;
+
+enum State { ready, atBarrier, atExchange, ended };
+
+struct Fiber {
+#if defined(__x86_64__)
+    void *sp;
+#else
+    ucontext_t context;
+#endif
+    char *stack = nullptr; // with a page below that nobody may touch
+    State state;
+    Thread place;
+    unsigned char given[64]; // to the warp
+};
+
+struct Piece {
+    char *at;
+    size_t size;
+};
+
+// Block is what runs now.
+struct Block {
+    std::vector<Fiber> fibers;
+    const Bound *body;
+    std::vector<char> memory; // shared
+    size_t used, limit;
+    std::map<const void *, Piece> pieces;
+    char *dynamic;
+    std::string trouble;
+#if defined(__x86_64__)
+    void *sp; // of the scheduler
+#else
+    ucontext_t context;
+#endif
+    sigjmp_buf escape;
+    bool running = false;
+};
+
+thread_local Block *block;
+
+Fiber &fiber() { return block->fibers[current->index]; }
+
+#if defined(__x86_64__)
+// switchTo saves the registers that a function keeps, and takes up those that lie on another stack.
+extern "C" void fake_switch(void **save, void *to);
+asm(".globl fake_switch\n"
+    "fake_switch:\n"
+    " push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
+    " mov %rsp, (%rdi)\n mov %rsi, %rsp\n"
+    " pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbx\n pop %rbp\n ret\n");
+#endif
+
+void giveWay(State s) {
+    Fiber &f = fiber();
+    f.state = s;
+#if defined(__x86_64__)
+    fake_switch(&f.sp, block->sp);
+#else
+    swapcontext(&f.context, &block->context);
+#endif
+}
+
+void enter() {
+    (*block->body)();
+    giveWay(ended);
+    __builtin_trap(); // an ended fiber is not taken up again
+}
+
+void prepare(Fiber &f) {
+    f.state = ready;
+    char *top = f.stack + stackSize;
+#if defined(__x86_64__)
+    void **s = (void **)top;
+    *--s = nullptr; // keeps the stack at the entry aligned as a call does
+    *--s = (void *)enter;
+    for (int i = 0; i < 6; i++)
+        *--s = nullptr;
+    f.sp = s;
+#else
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack;
+    f.context.uc_stack.ss_size = top - f.stack;
+    f.context.uc_link = nullptr;
+    makecontext(&f.context, enter, 0);
+#endif
+}
+
+void resume(Fiber &f) {
+    current = &f.place;
+#if defined(__x86_64__)
+    fake_switch(&block->sp, f.sp);
+#else
+    swapcontext(&block->context, &f.context);
+#endif
+}
+
+std::string at(const Thread &t) {
+    auto three = [](Int3 v) { return std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z); };
+    return "thread " + three(t.thread) + " of block " + three(t.block);
+}
+
+// meet lets those go on who all wait for each other. It returns false when nobody can go on.
+bool meet(bool &stuck) {
+    auto &fibers = block->fibers;
+    bool went = false;
+    for (size_t w = 0; w < fibers.size(); w += 32) {
+        size_t end = std::min(fibers.size(), w + 32), waiting = 0;
+        for (size_t i = w; i < end; i++)
+            waiting += fibers[i].state == atExchange;
+        if (waiting == end - w) {
+            for (size_t i = w; i < end; i++)
+                fibers[i].state = ready;
+            went = true;
+        } else if (waiting) {
+            for (size_t i = w; i < end; i++)
+                if (fibers[i].state == ended || fibers[i].state == atBarrier) {
+                    block->trouble = "a shuffle waits for " + at(fibers[i].place) + ", which has " +
+                                     (fibers[i].state == ended ? "ended" : "come to a barrier");
+                    stuck = true;
+                    return false;
+                }
+        }
+    }
+    bool all = true;
+    for (auto &f : fibers)
+        all = all && (f.state == atBarrier || f.state == ended);
+    if (all)
+        for (auto &f : fibers)
+            if (f.state == atBarrier) {
+                f.state = ready;
+                went = true;
+            }
+    return went;
+}
+
+struct sigaction oldSegv, oldBus;
+
+void onFault(int sig, siginfo_t *info, void *context) {
+    if (block && block->running) {
+        char text[96];
+        snprintf(text, sizeof text, "illegal address %p in ", info->si_addr);
+        block->trouble = text + at(*current);
+        siglongjmp(block->escape, 1);
+    }
+    struct sigaction &old = sig == SIGBUS ? oldBus : oldSegv;
+    if (old.sa_flags & SA_SIGINFO) {
+        old.sa_sigaction(sig, info, context);
+        return;
+    }
+    signal(sig, SIG_DFL);
+}
+
+// runFibers runs one block to its end.
+int runFibers(Random &random) {
+    auto &fibers = block->fibers;
+    std::vector<size_t> order(fibers.size());
+    for (size_t i = 0; i < order.size(); i++)
+        order[i] = i;
+    for (;;) {
+        random.shuffle(order);
+        for (size_t i : order)
+            if (fibers[i].state == ready)
+                resume(fibers[i]);
+        bool left = false, stuck = false;
+        for (auto &f : fibers)
+            left = left || f.state != ended;
+        if (!left)
+            return success;
+        if (!meet(stuck)) {
+            if (!stuck)
+                block->trouble = "some threads of a block wait at a barrier, others at a shuffle";
+            return launchFailed;
+        }
+    }
+}
+
+int checkRedZones() {
+    for (auto &[declaration, piece] : block->pieces)
+        for (size_t i = 0; i < redZone; i++)
+            if ((unsigned char)piece.at[piece.size + i] != redByte) {
+                block->trouble = "a write behind the end of " + std::to_string(piece.size) + " bytes of shared memory";
+                return illegalAddress;
+            }
+    return success;
+}
+
+char *take(size_t size) {
+    size_t begin = (block->used + 15) & ~size_t(15);
+    if (begin + size + redZone > block->memory.size())
+        return nullptr;
+    char *p = block->memory.data() + begin;
+    memset(p, 0xff, size); // NaN
+    memset(p + size, redByte, redZone);
+    block->used = begin + size + redZone;
+    return p;
+}
+
+} // namespace
+
+void blockBarrier() { giveWay(atBarrier); }
+
+void exchange(const void *give, void *take, int from, size_t size) {
+    Fiber &f = fiber();
+    memcpy(f.given, give, size);
+    giveWay(atExchange); // until all have given
+    memcpy(take, block->fibers[f.place.warp * 32 + from].given, size);
+    giveWay(atExchange); // until all have taken
+}
+
+void *shared(const void *declaration, size_t size) {
+    auto found = block->pieces.find(declaration);
+    if (found != block->pieces.end())
+        return found->second.at;
+    block->limit += size;
+    char *p = block->limit > staticShared ? nullptr : take(size);
+    if (!p) {
+        block->trouble = "more than 48 KiB of static shared memory";
+        siglongjmp(block->escape, 1);
+    }
+    block->pieces[declaration] = {p, size};
+    return p;
+}
+
+void *dynamicShared() { return block->dynamic; }
+
+void foreignPointer(const char *kernel, int parameter, const void *p) {
+    char text[160];
+    snprintf(text, sizeof text, "parameter %d of %s is %p, which is not memory of the device", parameter, kernel, p);
+    block->trouble = text;
+    siglongjmp(block->escape, 1);
+}
+
+int runGrid(const Launch &l, Random &random, std::string &trouble) {
+    Block b;
+    block = &b;
+    int n = l.threads.x * l.threads.y * l.threads.z;
+    b.fibers.resize(n);
+    b.body = &l.body;
+    b.memory.resize(maxShared + (256 << 10));
+    size_t page = 4096;
+    for (auto &f : b.fibers) {
+        char *m = (char *)mmap(nullptr, stackSize + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mprotect(m, page, PROT_NONE);
+        f.stack = m + page;
+    }
+    struct sigaction action {};
+    action.sa_sigaction = onFault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &action, &oldSegv);
+    sigaction(SIGBUS, &action, &oldBus);
+
+    std::vector<size_t> order(size_t(l.blocks.x) * l.blocks.y * l.blocks.z);
+    for (size_t i = 0; i < order.size(); i++)
+        order[i] = i;
+    random.shuffle(order);
+    volatile int status = success;
+    if (sigsetjmp(b.escape, 1)) {
+        status = illegalAddress;
+    } else {
+        b.running = true;
+        for (size_t k = 0; k < order.size() && status == success; k++) {
+            int i = (int)order[k];
+            Int3 where{i % l.blocks.x, i / l.blocks.x % l.blocks.y, i / l.blocks.x / l.blocks.y};
+            b.pieces.clear();
+            b.used = b.limit = 0;
+            b.dynamic = nullptr;
+            static const char dynamicKey = 0;
+            if (l.shared) {
+                b.dynamic = take(l.shared);
+                b.pieces[&dynamicKey] = {b.dynamic, l.shared};
+            }
+            for (int t = 0; t < n; t++) {
+                Int3 thread{t % l.threads.x, t / l.threads.x % l.threads.y, t / l.threads.x / l.threads.y};
+                b.fibers[t].place = {thread, where, l.threads, l.blocks, t, t % 32, t / 32};
+                prepare(b.fibers[t]);
+            }
+            status = runFibers(random);
+            if (status == success)
+                status = checkRedZones();
+        }
+    }
+    b.running = false;
+    sigaction(SIGSEGV, &oldSegv, nullptr);
+    sigaction(SIGBUS, &oldBus, nullptr);
+    for (auto &f : b.fibers)
+        munmap(f.stack - page, stackSize + page);
+    block = nullptr;
+    trouble = b.trouble;
+    return status;
+}
+
+} // namespace fake

@@ -1,0 +1,106 @@
+// A GPU on the host, as its kernels see it. Every thread of a block is a fiber; a block runs on one thread of the
+// system. A fiber gives way where threads meet (barrier, shuffle), and only there, so the order in which the others run in between
+// is ours to choose: FAKECUDA_SEED shuffles it, and a barrier that is missing shows.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace fake {
+
+struct Int3 {
+    int x, y, z;
+};
+
+// Thread is where the fiber that runs now stands.
+struct Thread {
+    Int3 thread, block, threads, blocks;
+    int index, lane, warp; // index of the thread in its block
+};
+
+extern thread_local Thread *current;
+
+void blockBarrier();
+
+// exchange gives v to the warp and returns what lane `from` gave. All lanes of the warp have to take part.
+void exchange(const void *give, void *take, int from, size_t size);
+
+// shared returns the block's memory of a declaration: the same for all threads of a block, and full of NaN at first.
+void *shared(const void *declaration, size_t size);
+void *dynamicShared();
+
+// A launch copies the parameters, so that they may change afterwards.
+using Bound = std::function<void()>;
+struct Kernel {
+    std::function<Bound(void **)> bind;
+};
+void registerKernel(const char *name, Kernel kernel);
+
+// isDevice says whether a pointer is into memory of the device.
+bool isDevice(const void *p);
+[[noreturn]] void foreignPointer(const char *kernel, int parameter, const void *p);
+
+template <class T> void checkParameter(const char *kernel, int i, T v) {
+    if constexpr (std::is_pointer_v<T>) {
+        if (v && !isDevice((const void *)v))
+            foreignPointer(kernel, i, (const void *)v);
+    }
+}
+
+struct Register {
+    template <class... A> Register(const char *name, void (*f)(A...)) {
+        registerKernel(name, Kernel{[name, f](void **p) { return bind(name, f, p, std::index_sequence_for<A...>{}); }});
+    }
+    template <class... A, size_t... I> static Bound bind(const char *name, void (*f)(A...), void **p, std::index_sequence<I...>) {
+        std::tuple<std::decay_t<A>...> args(*(std::decay_t<A> *)p[I]...);
+        return [name, f, args] {
+            (checkParameter(name, (int)I, std::get<I>(args)), ...);
+            std::apply(f, args);
+        };
+    }
+};
+
+} // namespace fake
+
+#define DEVICE static inline
+#define KERNEL(name, ...) \
+    static void name(__VA_ARGS__); \
+    static fake::Register fake_register_##name(#name, name); \
+    static void name(__VA_ARGS__)
+#define SHARED(T, name, n) \
+    static const char fake_shared_##name = 0; \
+    T(&name)[n] = *(T(*)[n])fake::shared(&fake_shared_##name, sizeof(T) * (n))
+#define DYNAMIC_SHARED(T, name) T *name = (T *)fake::dynamicShared()
+#define thread_x (fake::current->thread.x)
+#define thread_y (fake::current->thread.y)
+#define thread_z (fake::current->thread.z)
+#define block_x (fake::current->block.x)
+#define block_y (fake::current->block.y)
+#define block_z (fake::current->block.z)
+#define threads_x (fake::current->threads.x)
+#define threads_y (fake::current->threads.y)
+#define threads_z (fake::current->threads.z)
+#define blocks_x (fake::current->blocks.x)
+#define blocks_y (fake::current->blocks.y)
+#define blocks_z (fake::current->blocks.z)
+#define barrier() fake::blockBarrier()
+
+template <class T> static inline T shuffle_down(T v, int d) {
+    T r = v;
+    int from = fake::current->lane + d;
+    fake::exchange(&v, &r, from < 32 ? from : fake::current->lane, sizeof v);
+    return r;
+}
+
+template <class T> static inline T shuffle_xor(T v, int mask) {
+    T r = v;
+    fake::exchange(&v, &r, fake::current->lane ^ mask, sizeof v);
+    return r;
+}

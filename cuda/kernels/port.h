@@ -1,0 +1,67 @@
+// What the kernels are written in. One source has three compilers: NVRTC or nvcc, for a GPU; clang, for the PTX that is
+// checked in (no CUDA toolkit, so no headers and no library of device functions); and g++ with package fake, for tests
+// on the host.
+//
+//   KERNEL(name, parameters) { … }   a kernel
+//   SHARED(T, name, n)               n values of T in the block's shared memory
+//   DYNAMIC_SHARED(T, name)          the dynamic shared memory of the launch
+//   thread_x, block_x, threads_x, blocks_x (y, z)
+//   barrier()                        of the block
+//   shuffle_down(v, d), shuffle_xor(v, mask)   of a whole warp
+#pragma once
+
+#if defined(RELSIM_FAKE)
+
+#include "fake.h"
+
+#elif defined(__clang__) && defined(__CUDA__)
+
+#define __global__ __attribute__((global))
+#define __device__ __attribute__((device))
+#define __shared__ __attribute__((shared))
+#define DEVICE static __attribute__((device)) inline __attribute__((always_inline))
+#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define thread_x ((int)__nvvm_read_ptx_sreg_tid_x())
+#define thread_y ((int)__nvvm_read_ptx_sreg_tid_y())
+#define thread_z ((int)__nvvm_read_ptx_sreg_tid_z())
+#define block_x ((int)__nvvm_read_ptx_sreg_ctaid_x())
+#define block_y ((int)__nvvm_read_ptx_sreg_ctaid_y())
+#define block_z ((int)__nvvm_read_ptx_sreg_ctaid_z())
+#define threads_x ((int)__nvvm_read_ptx_sreg_ntid_x())
+#define threads_y ((int)__nvvm_read_ptx_sreg_ntid_y())
+#define threads_z ((int)__nvvm_read_ptx_sreg_ntid_z())
+#define blocks_x ((int)__nvvm_read_ptx_sreg_nctaid_x())
+#define blocks_y ((int)__nvvm_read_ptx_sreg_nctaid_y())
+#define blocks_z ((int)__nvvm_read_ptx_sreg_nctaid_z())
+#define barrier() __nvvm_bar_sync(0)
+DEVICE float shuffle_down(float v, int d) { return __nvvm_shfl_sync_down_f32(0xffffffffu, v, d, 31); }
+DEVICE float shuffle_xor(float v, int mask) { return __nvvm_shfl_sync_bfly_f32(0xffffffffu, v, mask, 31); }
+
+#else
+
+#define DEVICE static __device__ __forceinline__
+#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define thread_x ((int)threadIdx.x)
+#define thread_y ((int)threadIdx.y)
+#define thread_z ((int)threadIdx.z)
+#define block_x ((int)blockIdx.x)
+#define block_y ((int)blockIdx.y)
+#define block_z ((int)blockIdx.z)
+#define threads_x ((int)blockDim.x)
+#define threads_y ((int)blockDim.y)
+#define threads_z ((int)blockDim.z)
+#define blocks_x ((int)gridDim.x)
+#define blocks_y ((int)gridDim.y)
+#define blocks_z ((int)gridDim.z)
+#define barrier() __syncthreads()
+DEVICE float shuffle_down(float v, int d) { return __shfl_down_sync(0xffffffffu, v, d); }
+DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+
+#endif
+
+#if !defined(RELSIM_FAKE)
+#define SHARED(T, name, n) __shared__ T name[n]
+#define DYNAMIC_SHARED(T, name) \
+    extern __shared__ __attribute__((aligned(16))) unsigned char dynamic_shared[]; \
+    T *name = (T *)dynamic_shared
+#endif

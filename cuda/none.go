@@ -1,0 +1,16 @@
+//go:build !((linux || windows) && (amd64 || arm64) && !android && !nogpu)
+
+package cuda
+
+import "fmt"
+
+var errBuild = fmt.Errorf("cuda: %w: this build has no support for GPUs", ErrUnavailable)
+
+// Devices returns an error that wraps [ErrUnavailable].
+func Devices() ([]Info, error) { return nil, errBuild }
+
+// Device is a GPU; this build can open none.
+type Device struct{}
+
+// Open returns an error that wraps [ErrUnavailable].
+func Open(ordinal int) (*Device, error) { return nil, errBuild }
