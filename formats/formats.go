@@ -8,8 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"relsim/dataloader"
@@ -18,9 +21,9 @@ import (
 // Options say what the name of a data set does not. The zero value has the defaults.
 type Options struct {
 	Images     string `json:"images,omitempty"`      // folder of the pictures; "": beside the rows, as each format says
-	ImageKey   string `json:"image_key,omitempty"`   // CSV, Parquet: column of the picture; "": DefaultImageKey, or image_hash
-	CaptionKey string `json:"caption_key,omitempty"` // CSV, Parquet: column of the caption; "": DefaultCaptionKey, or caption
-	Separator  string `json:"separator,omitempty"`   // CSV: between the fields, one character; "": found out
+	ImageKey   string `json:"image_key,omitempty"`   // column of the picture in a table; "": DefaultImageKey and others
+	CaptionKey string `json:"caption_key,omitempty"` // column of the caption in a table; "": DefaultCaptionKey and others
+	Separator  string `json:"separator,omitempty"`   // of the fields of CSV, one character; "": found out
 }
 
 // The columns that a table has by default, as open_clip calls them.
@@ -36,32 +39,48 @@ func (o Options) Validate() error {
 		case n != len(o.Separator) || r == utf8.RuneError:
 			return fmt.Errorf("formats: separator %q: want one character", o.Separator)
 		case r == '"' || r == '\r' || r == '\n' || r == 0 || r == '\ufeff':
-			return fmt.Errorf("formats: separator %q: quotes and ends of lines separate no fields", o.Separator)
+			return fmt.Errorf("formats: separator %q: want a character that separates fields, such as a comma", o.Separator)
 		}
 	}
 	if !utf8.ValidString(o.ImageKey) || !utf8.ValidString(o.CaptionKey) {
-		return fmt.Errorf("formats: keys %q and %q: want UTF-8", o.ImageKey, o.CaptionKey)
+		return fmt.Errorf("formats: columns %q and %q: want UTF-8", o.ImageKey, o.CaptionKey)
 	}
 	return nil
 }
 
-// reader is a format.
-type reader struct {
-	name string
+// Format is what a data set is stored as.
+type Format struct {
+	Name string
+	// Rows says that it is a list, whose pictures lie in a folder of their own: [Options].Images.
+	Rows bool
+
 	is   func(name string, head []byte) bool // by the lower-case name without .gz, and the first bytes, unpacked
 	many bool                                // takes several files, which are read one after the other
 	open func(ctx context.Context, paths []string, o Options) (dataloader.Dataset, error)
 }
 
 // readers are the formats of files. The first one that fits is taken.
-var readers = []reader{
-	{"JSON lines", isJSONL, false, openJSONL},
+var readers = []*Format{
+	{"seed groups", true, isGroups, false, openGroups},
+	{"JSON lines", true, isJSONL, false, openJSONL},
+	{"CSV", true, isTable, false, openTable},
 }
+
+// pictures is the format of folders.
+var folders = &Format{Name: "a folder of pictures", open: openFolder}
 
 // headBytes is how much of a file is looked at to find out its format.
 const headBytes = 4096
 
-// Open opens the data set that spec names: a file of rows.
+// Open opens the data set that spec names:
+//
+//   - a file of rows: JSON lines, CSV with any separator, or seed groups; each may be packed by gzip;
+//   - a folder of pictures with their captions in files of text or JSON beside them;
+//   - a folder with one file of rows and a folder images.
+//
+// A row that cannot be read is an error that names its place. A picture that is missing or broken is one only when it is
+// asked for: see [dataloader.Loader]. The fingerprint of the set is one of the rows; the pictures are not part of it.
+// The folder of [Options].Images is that of rows; other formats hold their pictures.
 func Open(ctx context.Context, spec string, o Options) (dataloader.Dataset, error) {
 	if err := errors.Join(ctx.Err(), o.Validate()); err != nil {
 		return nil, err
@@ -73,16 +92,105 @@ func Open(ctx context.Context, spec string, o Options) (dataloader.Dataset, erro
 			return nil, fmt.Errorf("formats: open image folder of %s: %s is not a folder", spec, o.Images)
 		}
 	}
-	paths := []string{spec}
-	format, err := formatOf(paths[0])
+	format, paths, err := Identify(spec)
 	if err != nil {
 		return nil, err
 	}
 	return format.open(ctx, paths, o)
 }
 
+// Identify finds out the format of the data set that spec names, and the files or the folder that hold it.
+func Identify(spec string) (*Format, []string, error) {
+	paths, err := Expand(spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err := os.Stat(paths[0]); err == nil && info.IsDir() {
+		if len(paths) > 1 {
+			return nil, nil, fmt.Errorf("formats: %s: %s is a folder: want files only, where there are several", spec, paths[0])
+		}
+		if paths, err = inFolder(paths[0]); err != nil {
+			return nil, nil, err
+		}
+		if paths == nil {
+			return folders, []string{spec}, nil
+		}
+	}
+	format, err := formatOf(paths[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(paths) > 1 && !format.many {
+		return nil, nil, fmt.Errorf("formats: %s: %d files of %s: want one", spec, len(paths), format.Name)
+	}
+	return format, paths, nil
+}
+
+// inFolder returns the files that a folder is there for: its shards, by name, or the one file of rows beside its folder
+// images. None: it is a folder of pictures.
+func inFolder(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("formats: open folder: %w", err)
+	}
+	defer f.Close()
+	var shards, tables, rows []string
+	images := false
+	for {
+		entries, err := f.ReadDir(4096)
+		for _, entry := range entries {
+			name := entry.Name()
+			if strings.HasPrefix(name, ".") {
+				continue
+			}
+			switch plain := plainName(name); {
+			case entry.IsDir():
+				images = images || name == "images"
+			case strings.HasSuffix(plain, ".tar"):
+				shards = append(shards, filepath.Join(dir, name))
+			case strings.HasSuffix(plain, ".parquet"):
+				tables = append(tables, filepath.Join(dir, name))
+			case hasRowsEnding(plain):
+				rows = append(rows, filepath.Join(dir, name))
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("formats: list folder: %w", err)
+		}
+	}
+	for _, list := range [][]string{shards, tables} {
+		if len(list) > 0 {
+			slices.Sort(list)
+			return list, nil
+		}
+	}
+	if images && len(rows) > 1 {
+		slices.Sort(rows)
+		for i, path := range rows {
+			rows[i] = filepath.Base(path)
+		}
+		return nil, fmt.Errorf("formats: %s has several files of rows: %s: name one of them", dir, strings.Join(rows, ", "))
+	}
+	if images {
+		return rows, nil
+	}
+	return nil, nil
+}
+
+// hasRowsEnding reports whether a file's name is one of a list of pictures.
+func hasRowsEnding(plain string) bool {
+	switch filepath.Ext(plain) {
+	case ".jsonl", ".ndjson", ".csv", ".tsv":
+		return true
+	}
+	return plain == "seed_group.json" || plain == "seed_groups.json"
+}
+
 // formatOf finds out which format a file has.
-func formatOf(path string) (*reader, error) {
+func formatOf(path string) (*Format, error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("formats: open %s: %w", path, err)
@@ -92,10 +200,14 @@ func formatOf(path string) (*reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("formats: %s: %w", filepath.Base(path), err)
 	}
-	for i := range readers {
-		if readers[i].is(plainName(path), head) {
-			return &readers[i], nil
+	for _, r := range readers {
+		if r.is(plainName(path), head) {
+			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("formats: %s: neither its name nor its first bytes are those of a format that is known: want JSON lines", path)
+	names := make([]string, len(readers))
+	for i, r := range readers {
+		names[i] = r.Name
+	}
+	return nil, fmt.Errorf("formats: %s: neither its name nor its first bytes are those of %s", path, strings.Join(names, ", "))
 }

@@ -27,9 +27,9 @@ func isJSONL(name string, head []byte) bool {
 //
 //	{"image_hash": "4f0c…", "caption": "{Subject} growing step by step", "url_link": "https://…"}
 //
-// Only image_hash is needed; captions, literal_caption, relation, family, profile, pair, split, count, ink, held_out
-// and gravity are read when they are there, and other keys are passed by. caption may be a list, too, and captions has
-// the captions besides it. Quotes around a whole caption are taken off. The picture is that of [findPictures].
+// Only image_hash is needed; captions, literal_caption, relation, family, profile, pair, split, count, ink, held_out,
+// gravity and group are read when they are there, and other keys are passed by. caption may be a list, too, and captions
+// has the captions besides it. Quotes around a whole caption are taken off. The picture is that of [findPictures].
 //
 // A row that cannot be read is an error that names its line. A picture that is missing or broken is one only when it is
 // asked for: see [dataloader.Loader].

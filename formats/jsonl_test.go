@@ -179,7 +179,6 @@ func TestOpenJSONLErrors(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, tt := range []struct{ rows, images, want string }{
 		{"none.jsonl", "images", "formats: open " + path("none.jsonl") + ": no such file"},
-		{"images", "images", "not a regular file"},
 		{"empty.jsonl", "images", "formats: empty.jsonl: no rows"},
 		{"blank.jsonl", "images", "formats: blank.jsonl: no rows"},
 		{"rows.jsonl", "none", "formats: open image folder of " + path("rows.jsonl") + ": stat " + path("none") + ": no such file"},
@@ -200,7 +199,9 @@ func TestMalformedRows(t *testing.T) {
 		{`{"image_hash":null}`, `missing "image_hash"`},
 		{`{"image_hash":7}`, `"image_hash" is a number, want a string`},
 		{`{"image_hash":"a","caption":7}`, `"caption" is a number, want a string or a list of strings`},
-		{`{"image_hash":"a","caption":["b",7]}`, `"caption" is a list with other things than strings`},
+		{`{"image_hash":"a","caption":["b",7]}`, `"caption" holds other things than strings`},
+		{`{"image_hash":"a","group":1.5}`, `"group" is a number, want a whole number or a string`},
+		{`{"image_hash":"a","group":["1"]}`, `"group" is a list, want a whole number or a string`},
 		{`{"image_hash":"a","captions":["b",null]}`, `"captions" holds no string at place 1`},
 		{`{"image_hash":"a","family":1.5}`, `"family" is a number 1.5, want a whole number`},
 		{`{"image_hash":"a","held_out":"yes"}`, `"held_out" is a string, want true or false`},
@@ -236,7 +237,7 @@ func TestUnquote(t *testing.T) {
 	for in, want := range map[string]string{
 		``: "", `a`: "a", `"`: `"`, `""`: "", `"a"`: "a", ` " a " `: "a", `'a'`: "a", `“a”`: "a", `‘a’`: "a",
 		`"a`: `"a`, `a"`: `a"`, `"a" and "b"`: `"a" and "b"`, `'tis a bird's nest'`: `'tis a bird's nest'`, `"it's"`: "it's",
-		`"'a'"`: `'a'`,
+		`"'a'"`: `'a'`, `"a.".`: "a.", `"a".`: "a.", `"a."`: "a.", `.`: ".", `"".`: ".", `a".`: `a".`, `"a".b`: `"a".b`, `"a" "b".`: `"a" "b".`,
 	} {
 		if got := unquote(in); got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	stdpath "path"
 	"path/filepath"
 	"strings"
 
@@ -115,6 +116,99 @@ func checkHash(hash string) error {
 	for _, r := range hash {
 		if r < ' ' || r == 0x7f {
 			return refuse("holds a control character")
+		}
+	}
+	return nil
+}
+
+// checkPath returns the path of a picture in the image folder, with slashes and as short as it can be. An absolute one
+// is taken: [findFiles] asks whether it lies in the folder.
+func checkPath(path string) (string, error) {
+	shown := path
+	if len(shown) > 80 {
+		shown = shown[:80]
+	}
+	slashed := strings.ReplaceAll(path, `\`, "/")
+	switch {
+	case len(path) > 4096:
+		return "", fmt.Errorf("%q is longer than 4096 bytes", shown)
+	case strings.IndexFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0:
+		return "", fmt.Errorf("%q holds a control character", shown)
+	case stdpath.Clean(slashed) == ".":
+		return "", fmt.Errorf("%q is a folder", shown)
+	case filepath.IsAbs(path):
+		return filepath.ToSlash(filepath.Clean(path)), nil
+	case !filepath.IsLocal(filepath.FromSlash(slashed)) || strings.HasPrefix(slashed, "/") || filepath.VolumeName(path) != "":
+		return "", fmt.Errorf("%q leads out of the image folder", shown)
+	}
+	return stdpath.Clean(slashed), nil
+}
+
+// withoutEnding returns a path without the ending of a picture.
+func withoutEnding(path string) string {
+	stem := path[:len(path)-len(filepath.Ext(path))]
+	if !hasImageExtension(path) || stem == "" || strings.HasSuffix(stem, "/") { // .png is a name
+		return path
+	}
+	return stem
+}
+
+// betterFolder returns the folder that holds more of the first files; a where both hold as many.
+func betterFolder(files []string, a, b string) string {
+	const most = 100
+	held := func(dir string) (n int) {
+		for _, file := range files[:min(most, len(files))] {
+			if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(file))); err == nil && info.Mode().IsRegular() {
+				n++
+			}
+		}
+		return n
+	}
+	if held(b) > held(a) {
+		return b
+	}
+	return a
+}
+
+// findFiles sets the Path of every item from the path of its picture in the folder dir. Where that has no ending of a
+// picture, it is found as [findPictures] does it. Absolute paths have to lie in dir; then IDs are made of what follows.
+func findFiles(items []dataloader.Item, files []string, dir string) error {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("formats: %w", err)
+	}
+	short := make(map[string][]int) // items whose pictures have no ending, by their folder
+	for i, file := range files {
+		it := &items[i]
+		if native := filepath.FromSlash(file); filepath.IsAbs(native) {
+			inside, err := filepath.Rel(root, native)
+			if err != nil || !filepath.IsLocal(inside) {
+				return fmt.Errorf("formats: %s: %s lies outside of the image folder %s", it.Row(), file, root)
+			}
+			if it.ID == withoutEnding(file) {
+				it.ID = withoutEnding(filepath.ToSlash(inside))
+			}
+			file = filepath.ToSlash(inside)
+		}
+		it.Path = filepath.Join(dir, filepath.FromSlash(file))
+		if !hasImageExtension(file) {
+			folder := filepath.Dir(it.Path)
+			short[folder] = append(short[folder], i)
+		}
+	}
+	for folder, indices := range short {
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			continue // the pictures are missing
+		}
+		named := make([]dataloader.Item, len(indices))
+		for k, i := range indices {
+			named[k].ID = filepath.Base(items[i].Path)
+		}
+		if err := findPictures(named, folder); err != nil {
+			return err
+		}
+		for k, i := range indices {
+			items[i].Path = named[k].Path
 		}
 	}
 	return nil

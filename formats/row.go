@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -28,6 +29,29 @@ type row struct {
 	Ink       *float64 `json:"ink"`
 	HeldOut   *bool    `json:"held_out"`
 	Gravity   *bool    `json:"gravity"`
+	Group     group    `json:"group"`
+}
+
+// group is the number of a seed group, or its name.
+type group struct {
+	name string
+	err  error
+}
+
+func (g *group) UnmarshalJSON(b []byte) error {
+	*g = group{}
+	switch b[0] {
+	case '"':
+		return json.Unmarshal(b, &g.name)
+	case 'n':
+		return nil
+	}
+	var n int
+	if json.Unmarshal(b, &n) != nil {
+		g.err = fmt.Errorf("is %s, want a whole number or a string", jsonKind(b))
+	}
+	g.name = strconv.Itoa(n)
+	return nil
 }
 
 // captions are those of a field that holds one, or a list.
@@ -47,7 +71,9 @@ func (c *captions) UnmarshalJSON(b []byte) error {
 	}
 	var many []*string
 	if json.Unmarshal(b, &many) != nil {
-		c.err = fmt.Errorf("is %s, want a string or a list of strings", jsonKind(b))
+		if c.err = fmt.Errorf("is %s, want a string or a list of strings", jsonKind(b)); b[0] == '[' {
+			c.err = errors.New("holds other things than strings")
+		}
 		return nil
 	}
 	for i, s := range many {
@@ -66,7 +92,7 @@ func jsonKind(b []byte) string {
 	case '{':
 		return "an object"
 	case '[':
-		return "a list with other things than strings"
+		return "a list"
 	case '"':
 		return "a string"
 	case 't', 'f':
@@ -106,7 +132,7 @@ func parseObject(b []byte) (dataloader.Item, error) {
 	for _, f := range []struct {
 		name string
 		err  error
-	}{{"caption", r.Caption.err}, {"captions", r.Captions.err}} {
+	}{{"caption", r.Caption.err}, {"captions", r.Captions.err}, {"group", r.Group.err}} {
 		if f.err != nil {
 			return dataloader.Item{}, fmt.Errorf("%q %w", f.name, f.err)
 		}
@@ -124,6 +150,7 @@ func parseObject(b []byte) (dataloader.Item, error) {
 		Ink:      deref(r.Ink, 0),
 		HeldOut:  deref(r.HeldOut, false),
 		Gravity:  deref(r.Gravity, false),
+		Group:    r.Group.name,
 	}
 	setCaptions(&it, append(r.Caption.list, r.Captions.list...))
 	return it, nil
@@ -177,19 +204,23 @@ func article(noun string) string {
 	return "a " + noun
 }
 
-// unquote takes one pair of quotes off that stands around the whole caption, as
-// language models like to write it. Quotes that also occur inside belong to the
-// caption.
+// unquote takes one pair of quotes off that stands around the whole caption, as language models like to write it, also
+// where a full stop follows the last one. Quotes that also occur inside belong to the caption.
 func unquote(s string) string {
 	s = strings.TrimSpace(s)
+	text, stop := strings.CutSuffix(s, ".")
 	for _, q := range [...][2]string{{`"`, `"`}, {`'`, `'`}, {"“", "”"}, {"‘", "’"}} {
-		if len(s) < len(q[0])+len(q[1]) || !strings.HasPrefix(s, q[0]) || !strings.HasSuffix(s, q[1]) {
+		if len(text) < len(q[0])+len(q[1]) || !strings.HasPrefix(text, q[0]) || !strings.HasSuffix(text, q[1]) {
 			continue
 		}
-		inside := s[len(q[0]) : len(s)-len(q[1])]
-		if !strings.Contains(inside, q[0]) && !strings.Contains(inside, q[1]) {
-			return strings.TrimSpace(inside)
+		inside := text[len(q[0]) : len(text)-len(q[1])]
+		if strings.Contains(inside, q[0]) || strings.Contains(inside, q[1]) {
+			continue
 		}
+		if inside = strings.TrimSpace(inside); stop && !strings.HasSuffix(inside, ".") {
+			inside += "."
+		}
+		return inside
 	}
 	return s
 }
