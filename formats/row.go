@@ -204,12 +204,15 @@ func article(noun string) string {
 	return "a " + noun
 }
 
+// captionQuotes are the pairs of quotes that unquote takes off.
+var captionQuotes = [...][2]string{{`"`, `"`}, {`'`, `'`}, {"“", "”"}, {"‘", "’"}}
+
 // unquote takes one pair of quotes off that stands around the whole caption, as language models like to write it, also
 // where a full stop follows the last one. Quotes that also occur inside belong to the caption.
 func unquote(s string) string {
 	s = strings.TrimSpace(s)
 	text, stop := strings.CutSuffix(s, ".")
-	for _, q := range [...][2]string{{`"`, `"`}, {`'`, `'`}, {"“", "”"}, {"‘", "’"}} {
+	for _, q := range captionQuotes {
 		if len(text) < len(q[0])+len(q[1]) || !strings.HasPrefix(text, q[0]) || !strings.HasSuffix(text, q[1]) {
 			continue
 		}
