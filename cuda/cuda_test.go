@@ -42,6 +42,7 @@ func run(m *testing.M) int {
 		var path string
 		if path, fakeErr = build(dir); fakeErr == nil {
 			os.Setenv(DriverEnv, path)
+			os.Setenv(NVRTCEnv, path)
 		} else if !errors.Is(fakeErr, fake.ErrNoCompiler) {
 			fmt.Fprintln(os.Stderr, fakeErr)
 			return 1

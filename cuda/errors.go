@@ -21,7 +21,9 @@ type Error struct {
 	Operands string // what it was given; may be empty
 	Code     int
 	Name     string // such as "CUDA_ERROR_OUT_OF_MEMORY"
-	Detail   string // what else is known, such as the log of a compiler
+	Detail   string // what else is known
+
+	foreign bool // the code is not the driver's, but another library's
 }
 
 func (e *Error) Error() string {
@@ -38,13 +40,13 @@ func (e *Error) Error() string {
 
 // Is lets errors.Is find the kinds of errors above.
 func (e *Error) Is(target error) bool {
-	switch target {
-	case ErrOutOfMemory:
+	switch {
+	case e.foreign:
+		return false
+	case target == ErrOutOfMemory:
 		return e.Code == codeOutOfMemory
-	case ErrLost:
-		return sticky(e.Code)
 	}
-	return false
+	return target == ErrLost && sticky(e.Code)
 }
 
 // Codes of the driver, cuda.h.

@@ -1,7 +1,7 @@
 //go:build linux && amd64
 
-// Package fake builds a CUDA driver that runs on the host, for tests: the driver's functions and the kernels' own source,
-// compiled by g++. A block's threads are fibers, whose order a seed chooses; work in streams is put off; fresh memory is NaN,
+// Package fake builds a CUDA driver that runs on the host, for tests: the driver's functions, NVRTC's, and the kernels'
+// own source, compiled by g++. A block's threads are fibers, whose order a seed chooses; work in streams is put off; fresh memory is NaN,
 // and guard pages surround it. What a program may not rely on, it so cannot.
 package fake
 
