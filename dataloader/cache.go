@@ -360,6 +360,13 @@ func WithCache(ds Dataset, c *Cache) Dataset {
 		return &view
 	case *squared:
 		return &squared{WithCache(d.Dataset, c), d.t}
+	case *mixed:
+		view := *d
+		view.sets = make([]Dataset, len(d.sets))
+		for k, set := range d.sets {
+			view.sets[k] = WithCache(set, c)
+		}
+		return &view
 	}
 	return ds
 }

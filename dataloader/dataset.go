@@ -6,9 +6,12 @@
 // transforming in parallel and hands out batches:
 //
 //   - The order of the items is a pure function of (seed, epoch), and the
-//     augmentation of an item one of (seed, epoch, index). Neither depends on
-//     the number of workers.
-//   - An epoch visits every item once, in a new order. The items that are left
+//     augmentation of an item one of (seed, epoch, index), as is which of its
+//     captions it comes with. None depends on the number of workers.
+//   - The order is random throughout, or goes shard by shard through a buffer
+//     ([Config].Shuffle); several processes share it out ([Config].Ranks).
+//   - An epoch visits every item once, in a new order (of a [Mix], as often as
+//     its weight says). The items that are left
 //     when fewer than a batch remain are dropped; other ones in every epoch.
 //   - A picture that cannot be read is passed by, counted and listed; the next
 //     good one takes its place. Too many of them stop the loader with an error.

@@ -75,3 +75,40 @@ func ExampleSplit() {
 	// Output:
 	// 94 6
 }
+
+// Half of the photographs are in an epoch, and the other half in the next; drawings are there twice.
+func ExampleMix() {
+	photos, drawings := stripes(20), stripes(5)
+	ds, err := dataloader.Mix([]dataloader.Dataset{photos, drawings}, []float64{0.5, 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	l, err := dataloader.New(ds, dataloader.Config{Batch: 20, Transform: dataloader.Transform{Size: 4}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+	seen := make(map[int]bool)
+	for range 2 {
+		b, err := l.Next(context.Background())
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		photos := 0
+		for _, i := range b.Index {
+			if i < 20 {
+				photos++
+				seen[i] = true
+			}
+		}
+		fmt.Println("epoch", b.Epoch, "photographs", photos, "drawings", len(b.Index)-photos)
+	}
+	fmt.Println(len(seen), "different photographs")
+	// Output:
+	// epoch 0 photographs 10 drawings 10
+	// epoch 1 photographs 10 drawings 10
+	// 20 different photographs
+}

@@ -16,8 +16,20 @@ type Config struct {
 	Keep      int       // bytes of pictures kept for a second pass over micro-batches; 0: DefaultKeep
 	Workers   int       // pictures decoded at the same time; 0: 1
 	Prefetch  int       // micro-batches decoded ahead; 0: 2
-	Seed      uint64    // of order and augmentation
+	Seed      uint64    // of order, captions and augmentation
 	Transform Transform // from picture to network input
+
+	// Shuffle makes the order one that reads a data set in groups (see [Grouped]) group by group: the groups, such as
+	// shards, come in random order, and their items go through a buffer of so many, out of which they leave in random
+	// order. 0, and a set without groups: the whole order is random.
+	Shuffle int
+
+	// Ranks is the number of processes that train together, and Rank, from 0, that of this one; 0: 1. A batch of
+	// all of them is Ranks·Batch items in the order of the epoch, of which rank r has those from r·Batch on. Where
+	// their other settings are the same, the ranks see each item once an epoch between them, and have as many batches.
+	// The items that are left at the end of an epoch are dealt to the ranks to take the places of broken pictures;
+	// a rank with more of these than that ends its epoch earlier, so that ranks must go by steps, not by epochs.
+	Rank, Ranks int
 
 	// MaxBroken is the share of the data set's pictures that may be broken. The
 	// loader stops as soon as more are, or as the share of those seen leaves no
@@ -36,7 +48,7 @@ type Config struct {
 // when the last micro-batch has been loaded.
 type Batch struct {
 	Images []float32 // (M, 3, Size, Size), of the micro-batch loaded last
-	Items  []Item    // B of them
+	Items  []Item    // B of them; Caption is one drawn among Captions
 	Index  []int     // of each item in the data set
 	Epoch  int       // from 0
 	Step   int       // batches handed out before this one, since the run's start
@@ -52,6 +64,12 @@ type State struct {
 	Position int      `json:"position"` // items of the epoch's order that are behind
 	Step     int      `json:"step"`     // batches handed out
 	Broken   []Broken `json:"broken,omitempty"`
+
+	// Settings on which the order depends.
+	Shuffle int `json:"shuffle,omitempty"`
+	Rank    int `json:"rank,omitempty"`
+	Ranks   int `json:"ranks,omitempty"` // 0: 1
+	Batch   int `json:"batch,omitempty"` // where there are several ranks
 }
 
 // Loader hands out batches. Recycle may be called from any goroutine, everything
@@ -59,6 +77,7 @@ type State struct {
 type Loader struct {
 	ds      Dataset
 	cfg     Config
+	plan    *plan
 	micros  int // of a batch
 	free    chan *Batch
 	skipped skippedList
@@ -101,6 +120,7 @@ func New(ds Dataset, c Config) (*Loader, error) {
 	c.Prefetch = cmp.Or(c.Prefetch, 2)
 	c.Micro = cmp.Or(c.Micro, c.Batch)
 	c.Keep = cmp.Or(c.Keep, DefaultKeep)
+	c.Ranks = cmp.Or(c.Ranks, 1)
 	switch n := ds.Len(); {
 	case c.Batch < 1:
 		return nil, fmt.Errorf("dataloader: new: batch %d, want 1 or more", c.Batch)
@@ -110,8 +130,10 @@ func New(ds Dataset, c Config) (*Loader, error) {
 		return nil, fmt.Errorf("dataloader: new: %d bytes to keep, want 0 or more", c.Keep)
 	case c.Workers < 0 || c.Prefetch < 0:
 		return nil, fmt.Errorf("dataloader: new: %d workers and %d batches ahead, want 1 or more of each", c.Workers, c.Prefetch)
-	case n < c.Batch:
-		return nil, fmt.Errorf("dataloader: new: %s has %d pictures, fewer than a batch of %d", ds.Name(), n, c.Batch)
+	case c.Shuffle < 0:
+		return nil, fmt.Errorf("dataloader: new: a shuffle buffer of %d, want 0 or more", c.Shuffle)
+	case c.Ranks < 1 || c.Rank < 0 || c.Rank >= c.Ranks || c.Batch > (1<<31-1)/c.Ranks:
+		return nil, fmt.Errorf("dataloader: new: rank %d of %d with a batch of %d, want 0 to ranks - 1", c.Rank, c.Ranks, c.Batch)
 	case n > 1<<31-1:
 		return nil, fmt.Errorf("dataloader: new: %s has %d pictures, more than 2³¹-1", ds.Name(), n)
 	case !(c.MaxBroken <= 1): // NaN too
@@ -126,18 +148,31 @@ func New(ds Dataset, c Config) (*Loader, error) {
 	case c.MaxBroken < 0:
 		c.MaxBroken = 0
 	}
+	p := newPlan(ds, c)
+	switch all := c.Batch * c.Ranks; {
+	case p.all > 1<<31-1:
+		return nil, fmt.Errorf("dataloader: new: an epoch of %s has %d pictures, more than 2³¹-1", ds.Name(), p.all)
+	case p.all < all && p.strata != nil:
+		return nil, fmt.Errorf("dataloader: new: an epoch of %s has %d pictures, fewer than a batch of %d", ds.Name(), p.all, all)
+	case p.all < all:
+		return nil, fmt.Errorf("dataloader: new: %s has %d pictures, fewer than a batch of %d", ds.Name(), p.all, all)
+	}
+	state := State{Dataset: ds.Fingerprint(), Seed: c.Seed, Shuffle: c.Shuffle}
+	if c.Ranks > 1 {
+		state.Rank, state.Ranks, state.Batch = c.Rank, c.Ranks, c.Batch
+	}
 	return &Loader{
-		ds: ds, cfg: c,
+		ds: ds, cfg: c, plan: p,
 		micros:  c.Batch / c.Micro,
 		free:    make(chan *Batch, c.Prefetch+2),
 		skipped: skippedList{path: c.SkippedPath},
-		state:   State{Dataset: ds.Fingerprint(), Seed: c.Seed},
+		state:   state,
 		broken:  make(map[int]bool),
 	}, nil
 }
 
 // Steps is the number of batches of an epoch in which no picture is broken.
-func (l *Loader) Steps() int { return l.ds.Len() / l.cfg.Batch }
+func (l *Loader) Steps() int { return l.plan.steps() }
 
 // State returns the position after the last batch that was handed out whole:
 // neither batches decoded ahead count, nor one whose micro-batches have not all
@@ -150,16 +185,21 @@ func (l *Loader) State() State {
 
 // Restore moves the loader to s: the next batch is the one that followed when s
 // was taken. It returns an error, and changes nothing, if s belongs to another
-// data set or seed.
+// data set or seed, or to other settings on which the order depends.
 func (l *Loader) Restore(s State) error {
-	n := l.ds.Len()
+	n, own := l.ds.Len(), l.plan.own()
 	switch {
 	case s.Dataset != l.state.Dataset:
 		return fmt.Errorf("dataloader: restore: the state belongs to another data set (fingerprint %s; %s has %s)", s.Dataset, l.ds.Name(), l.state.Dataset)
 	case s.Seed != l.cfg.Seed:
 		return fmt.Errorf("dataloader: restore: the state belongs to seed %d, not %d", s.Seed, l.cfg.Seed)
-	case s.Epoch < 0 || s.Step < 0 || s.Position < 0 || s.Position > n:
-		return fmt.Errorf("dataloader: restore: epoch %d, step %d, position %d of %d pictures", s.Epoch, s.Step, s.Position, n)
+	case s.Shuffle != l.state.Shuffle:
+		return fmt.Errorf("dataloader: restore: the state belongs to a shuffle buffer of %d, not %d", s.Shuffle, l.state.Shuffle)
+	case s.Rank != l.state.Rank || s.Ranks != l.state.Ranks || s.Batch != l.state.Batch:
+		return fmt.Errorf("dataloader: restore: the state belongs to rank %d of %d with a batch of %d, not to rank %d of %d with one of %d",
+			s.Rank, max(s.Ranks, 1), cmp.Or(s.Batch, l.cfg.Batch), l.cfg.Rank, l.cfg.Ranks, l.cfg.Batch)
+	case s.Epoch < 0 || s.Step < 0 || s.Position < 0 || s.Position > own:
+		return fmt.Errorf("dataloader: restore: epoch %d, step %d, position %d of %d pictures", s.Epoch, s.Step, s.Position, own)
 	}
 	broken := make(map[int]bool)
 	for _, b := range s.Broken {
@@ -281,7 +321,7 @@ func (l *Loader) collect(ctx context.Context) error {
 			}
 		case !rest:
 			copy(dst[filled*values:(filled+1)*values], s.data)
-			b.Items[first+filled], b.Index[first+filled] = l.ds.Item(s.index), s.index
+			b.Items[first+filled], b.Index[first+filled] = drawn(l.ds.Item(s.index), l.cfg.Seed, s.epoch, s.index), s.index
 			filled++
 		}
 		c.position = s.position + 1
@@ -302,12 +342,12 @@ func (l *Loader) collect(ctx context.Context) error {
 // enough reports whether the epoch of s, from s on, has a batch of pictures that
 // are not known to be broken.
 func (l *Loader) enough(s *slot) bool {
-	left := l.ds.Len() - s.position
-	if left < l.cfg.Batch || left-len(l.broken) >= l.cfg.Batch {
+	left := l.plan.own() - s.position
+	if left < l.cfg.Batch || left-l.plan.times*len(l.broken) >= l.cfg.Batch {
 		return left >= l.cfg.Batch
 	}
-	order := make([]int32, l.ds.Len())
-	permute(order, l.cfg.Seed, s.epoch)
+	order := make([]int32, l.plan.own())
+	l.plan.fill(order, s.epoch)
 	for _, i := range order[s.position:] {
 		if l.broken[int(i)] {
 			left--
@@ -326,8 +366,8 @@ func (l *Loader) note(s *slot) error {
 	}
 	n := l.ds.Len()
 	seen := n
-	if s.epoch == 0 {
-		seen = s.position + 1
+	if s.epoch == 0 || l.plan.ranks > 1 || l.plan.strata != nil { // an epoch need not have every item
+		seen = min(n, s.epoch*l.plan.own()+s.position+1)
 	}
 	return tooManyBroken(l.state.Broken, seen, n, l.cfg.MaxBroken, l.cfg.SkippedPath)
 }
@@ -357,7 +397,7 @@ func (l *Loader) start() {
 			l.slots[i].data = data[:l.cfg.Transform.Len():l.cfg.Transform.Len()]
 			data = data[l.cfg.Transform.Len():]
 		}
-		l.order = make([]int32, l.ds.Len())
+		l.order = make([]int32, l.plan.own())
 		if l.micros > 1 {
 			l.keep()
 		}
@@ -374,7 +414,7 @@ func (l *Loader) start() {
 	}
 	l.running = true
 	l.epoch, l.cursor = l.state.Epoch, l.state.Position
-	permute(l.order, l.cfg.Seed, l.epoch)
+	l.plan.fill(l.order, l.epoch)
 	l.head = 0
 	for i := range l.slots {
 		l.slots[i].done = make(chan struct{}, 1)
@@ -398,7 +438,7 @@ func (l *Loader) stop() {
 func (l *Loader) dispatch(s *slot) {
 	if l.cursor == len(l.order) {
 		l.epoch, l.cursor = l.epoch+1, 0
-		permute(l.order, l.cfg.Seed, l.epoch)
+		l.plan.fill(l.order, l.epoch)
 	}
 	s.epoch, s.position, s.index = l.epoch, l.cursor, int(l.order[l.cursor])
 	s.skip = l.broken[s.index]

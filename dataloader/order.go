@@ -22,6 +22,8 @@ func mix(x uint64) uint64 {
 const (
 	streamOrder   = 1
 	streamAugment = 2
+	streamCaption = 3
+	streamWeight  = 4
 )
 
 // seedFor sets src to the start of the sequence that belongs to (seed, epoch,
@@ -40,10 +42,37 @@ func permute(order []int32, seed uint64, epoch int) {
 	for i := range order {
 		order[i] = int32(i)
 	}
-	for i := len(order) - 1; i > 0; i-- {
-		j := below(&src, uint64(i)+1)
-		order[i], order[j] = order[j], order[i]
+	shuffle(order, &src)
+}
+
+func shuffle[T any](list []T, src *rand.PCG) {
+	for i := len(list) - 1; i > 0; i-- {
+		j := below(src, uint64(i)+1)
+		list[i], list[j] = list[j], list[i]
 	}
+}
+
+// buffered shuffles a stream: each item that comes takes the place of a random one among the n that wait, which leaves;
+// at the end those that wait leave in random order.
+func buffered(dst, stream []int32, n int, src *rand.PCG) {
+	n = min(n, len(stream))
+	waiting := append([]int32(nil), stream[:n]...)
+	for i, item := range stream[n:] {
+		j := below(src, uint64(n))
+		dst[i], waiting[j] = waiting[j], item
+	}
+	shuffle(waiting, src)
+	copy(dst[len(stream)-n:], waiting)
+}
+
+// drawn returns an item with one of its captions, which is a pure function of (seed, epoch, index).
+func drawn(it Item, seed uint64, epoch, index int) Item {
+	if len(it.Captions) > 1 {
+		var src rand.PCG
+		seedFor(&src, seed, epoch, index, streamCaption)
+		it.Caption = it.Captions[below(&src, uint64(len(it.Captions)))]
+	}
+	return it
 }
 
 // below draws a uniform number in [0, n), n > 0.

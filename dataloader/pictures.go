@@ -125,6 +125,9 @@ func (t Transform) image(ctx context.Context, ds Dataset, i int, w *workspace) (
 		return d.square(ctx, i, t, w)
 	case *subset:
 		return t.image(ctx, d.ds, d.indices[i], w)
+	case *mixed:
+		set, k := d.of(i)
+		return t.image(ctx, set, k, w)
 	case Squarer:
 		im, err := d.SquareImage(ctx, i, t)
 		if err == nil && im != nil && im.made != t.shape() {

@@ -18,9 +18,50 @@ func NewRows(name, fingerprint string, items []Item, read ReadFunc) Dataset {
 	return &rows{name: name, items: items, fingerprint: fingerprint, read: read}
 }
 
+// NewShards is [NewRows] for items that lie in groups, such as shards: groups has the number of each item's, not
+// negative. notes say what was passed by when the items were listed.
+//
+// NewShards panics if the numbers of items and groups differ.
+func NewShards(name, fingerprint string, items []Item, groups []int32, notes []string, read ReadFunc) Dataset {
+	if len(groups) != len(items) {
+		panic(fmt.Sprintf("dataloader: NewShards: %d items in %d groups", len(items), len(groups)))
+	}
+	return &rows{name: name, items: items, groups: groups, notes: notes, fingerprint: fingerprint, read: read}
+}
+
+// View is a data set that has the items of another, with the same pictures in the same order, and says other things of
+// them. What it does not say itself (weights, groups, files) is asked of the other.
+type View interface {
+	Dataset
+	Unwrap() Dataset
+}
+
+// Notes says what was passed by when the items of ds were listed, such as members of shards that are links.
+func Notes(ds Dataset) []string {
+	switch d := ds.(type) {
+	case *rows:
+		return d.notes
+	case *subset:
+		return Notes(d.ds)
+	case *squared:
+		return Notes(d.Dataset)
+	case *mixed:
+		var list []string
+		for _, set := range d.sets {
+			list = append(list, Notes(set)...)
+		}
+		return list
+	case View:
+		return Notes(d.Unwrap())
+	}
+	return nil
+}
+
 type rows struct {
 	name        string
 	items       []Item
+	groups      []int32 // of the items; nil: none
+	notes       []string
 	fingerprint string
 	read        ReadFunc // nil: the files of the items' paths
 	cache       *Cache   // of squares; nil: none
@@ -30,6 +71,7 @@ func (d *rows) Name() string        { return d.name }
 func (d *rows) Len() int            { return len(d.items) }
 func (d *rows) Item(i int) Item     { return d.items[i] }
 func (d *rows) Fingerprint() string { return d.fingerprint }
+func (d *rows) Groups() []int32     { return d.groups }
 
 func (d *rows) Image(ctx context.Context, i int) (*Image, error) {
 	data, err := d.data(ctx, i, new(workspace))
@@ -84,6 +126,11 @@ func Bytes(ctx context.Context, ds Dataset, i int) ([]byte, error) {
 		return Bytes(ctx, d.ds, d.indices[i])
 	case *squared:
 		return Bytes(ctx, d.Dataset, i)
+	case *mixed:
+		set, k := d.of(i)
+		return Bytes(ctx, set, k)
+	case View:
+		return Bytes(ctx, d.Unwrap(), i)
 	}
 	im, err := ds.Image(ctx, i)
 	if err != nil {

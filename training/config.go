@@ -221,6 +221,14 @@ func (c Config) caption(item dataloader.Item) string {
 	return item.Caption
 }
 
+// allCaptions returns every caption of an item that the model may learn.
+func (c Config) allCaptions(item dataloader.Item) []string {
+	if c.Captions != Literal && len(item.Captions) > 1 {
+		return item.Captions
+	}
+	return []string{c.caption(item)}
+}
+
 // diff names the first field in which two configurations differ, by its path in JSON, with both values.
 func (c Config) diff(other Config) (field string, mine, theirs any, differs bool) {
 	return diffValue("", reflect.ValueOf(c), reflect.ValueOf(other))

@@ -110,8 +110,12 @@ func newShuffled(ds dataloader.Dataset, seed uint64) shuffled {
 func (s shuffled) Item(i int) dataloader.Item {
 	item, other := s.Dataset.Item(i), s.Dataset.Item(s.deal[i])
 	item.Caption, item.Literal, item.Relation, item.Family = other.Caption, other.Literal, other.Relation, other.Family
+	item.Captions = other.Captions
 	return item
 }
+
+// Unwrap says which set has the pictures.
+func (s shuffled) Unwrap() dataloader.Dataset { return s.Dataset }
 
 // SquareImage lets the set below make squares by itself.
 func (s shuffled) SquareImage(ctx context.Context, i int, t dataloader.Transform) (*dataloader.Image, error) {

@@ -18,9 +18,9 @@ import (
 // makeModel makes the vocabulary and the model of a run, with the weights of published models and of other runs in the
 // towers that are to take them.
 func (t *trainer) makeModel() error {
-	captions := make([]string, t.data.Train.Len())
-	for i := range captions {
-		captions[i] = t.config.caption(t.data.Train.Item(i))
+	var captions []string
+	for i := range t.data.Train.Len() {
+		captions = append(captions, t.config.allCaptions(t.data.Train.Item(i))...)
 	}
 	var donors []donor
 	for _, from := range []struct {
@@ -175,9 +175,10 @@ func (t *trainer) embedCaptions(ctx context.Context) error {
 	}
 	var distinct []string
 	for i := range t.data.Train.Len() {
-		caption := t.config.caption(t.data.Train.Item(i))
-		if _, n := t.encoder.caption(caption); n == len(distinct) {
-			distinct = append(distinct, caption)
+		for _, caption := range t.config.allCaptions(t.data.Train.Item(i)) {
+			if _, n := t.encoder.caption(caption); n == len(distinct) {
+				distinct = append(distinct, caption)
+			}
 		}
 	}
 	t.frozen = frozenText{width: t.config.Model.EmbedDim, vectors: make([][]float32, len(distinct))}
