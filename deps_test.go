@@ -15,7 +15,7 @@ import (
 // layers lists the packages from the top down. A package imports only packages
 // printed below it; ARCHITECTURE.md explains each.
 var layers = []string{
-	"cmd/train", "cmd/eval", "cmd/score", "cmd/export", "cmd/data", "cmd/bench",
+	"cmd/train", "cmd/eval", "cmd/score", "cmd/export", "cmd/data", "cmd/view", "cmd/bench",
 	"command/script", "command",
 	"viewer",
 	"viewer/browsertest",

@@ -1,0 +1,81 @@
+// Command view shows data and results in a browser.
+//
+//	view retrieval RUN|rankings.jsonl.gz|retrieved_images.json [--images DIR] [--export FILE.html]
+//
+// "view retrieval" shows what every method of an evaluation finds for every query: a query, the methods side by side, what
+// is right, wrong or a look-alike, the figures of metrics.json; searched in captions, filtered by relation, and by what one
+// method gets right and another one wrong. The rankings are those of a run's report, or of a report's folder. The pictures
+// are read from where they were; --images names their folder if that has moved. The reference implementation's
+// retrieved_images.json is shown too, with its pictures below --images (below its own folder).
+//
+// A server listens on this machine only, until it is interrupted; --export writes a page that needs none.
+//
+// Flags take one dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"relsim/command"
+)
+
+func main() { command.Main(run) }
+
+// commands are the subcommands by name.
+var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
+	"retrieval": viewRetrieval,
+}
+
+const usage = `usage: view <command> [flags]
+
+Commands:
+  retrieval  what each method of an evaluation finds for every query
+
+"view <command> --help" describes the flags.
+`
+
+// run executes the command line and returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	do, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "view: unknown command %q\n%s", args[0], usage)
+		return 2
+	}
+	err := do(ctx, args[1:], stdout, stderr)
+	if errors.Is(err, errReported) {
+		return 2
+	}
+	return command.Status(ctx, "view", err, stderr)
+}
+
+// errReported marks an error that the flag package has printed already.
+var errReported = errors.New("reported")
+
+// parseFlags parses flags wherever they stand among the positional arguments, which it returns.
+func parseFlags(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, errReported
+		}
+		if args = flags.Args(); len(args) == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, args[0]), args[1:]
+	}
+}
