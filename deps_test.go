@@ -21,6 +21,8 @@ var layers = []string{
 	"viewer/browsertest",
 	"report",
 	"training",
+	"judge",
+	"judge/judgetest",
 	"retrieval",
 	"baseline",
 	"lpips",

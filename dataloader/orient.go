@@ -147,3 +147,13 @@ func orient(im *Image, orientation int) *Image {
 	}
 	return out
 }
+
+// Orientation returns how a PNG, JPEG or WebP file is stored, by its EXIF block: 1 upright, 2 to 8 mirrored or turned, as
+// EXIF numbers them. It is 1 where the file does not say.
+func Orientation(data []byte) int {
+	c, ok := codecOf(data)
+	if !ok {
+		return 1
+	}
+	return orientationOf(c.exif(data))
+}
