@@ -31,6 +31,7 @@ var layers = []string{
 	"loss",
 	"hub",
 	"hub/hubtest",
+	"inspection",
 	"download",
 	"pretrained",
 	"nn",
