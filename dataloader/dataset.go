@@ -176,28 +176,6 @@ func (s *subset) Image(ctx context.Context, i int) (*Image, error) {
 	return s.ds.Image(ctx, s.indices[i])
 }
 
-// Split divides ds into a part to train on and one to validate on. An item goes
-// to the second when the hash of its ID, read as a fraction, lies below valShare:
-// rows with the same picture stay together, and adding rows moves none.
-//
-// Split panics if valShare is not in [0, 1].
-func Split(ds Dataset, valShare float64) (train, val Dataset) {
-	if !(valShare >= 0 && valShare <= 1) {
-		panic(fmt.Sprintf("dataloader: Split: share %v, want 0 to 1", valShare))
-	}
-	var trainIndices, valIndices []int
-	for i := range ds.Len() {
-		sum := sha256.Sum256([]byte(ds.Item(i).ID))
-		// 53 bits make an exact float64 in [0, 1).
-		if float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < valShare {
-			valIndices = append(valIndices, i)
-		} else {
-			trainIndices = append(trainIndices, i)
-		}
-	}
-	return Subset(ds, ds.Name()+" (train)", trainIndices), Subset(ds, ds.Name()+" (val)", valIndices)
-}
-
 // RequireCaptions returns an error that names the first item without a caption,
 // or without a literal one if that is asked for. Rows without captions are
 // welcome in a gallery, and cannot be trained on.

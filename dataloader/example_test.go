@@ -112,3 +112,20 @@ func ExampleMix() {
 	// epoch 1 photographs 10 drawings 10
 	// 20 different photographs
 }
+
+// Rows of one group stay on one side.
+func ExampleRule_Divide() {
+	var items []dataloader.Item
+	for i := range 100 {
+		items = append(items, dataloader.Item{ID: fmt.Sprint("picture", i), Group: fmt.Sprint(i / 10)})
+	}
+	ds := dataloader.NewRows("groups", "", items, nil)
+	rule := dataloader.Rule{Val: 0.2, Keys: func(i int) []string { return []string{ds.Item(i).Group} }}
+	train, val, _, err := rule.Divide(ds)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(train)+len(val), len(val)%10)
+	// Output: 100 0
+}

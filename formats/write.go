@@ -28,6 +28,7 @@ func FormatNames() []string { return []string{JSONL, CSV, TSV, Parquet, WebDatas
 type WriteOptions struct {
 	Format    string // of FormatNames; "": by the destination
 	NoImages  bool   // write the rows alone, where the format allows it
+	Refer     string // with NoImages: the folder of the pictures, to which the output gets a link that is called images
 	OpenCLIP  bool   // call the columns of a table as open_clip does: filepath and title
 	ShardSize int64  // WebDataset, Parquet: begin a new shard beyond so many bytes of pictures; 0: DefaultShardSize
 	ShardRows int    // WebDataset, Parquet: begin a new shard after so many rows; 0: DefaultShardRows
@@ -73,6 +74,8 @@ type Written struct {
 //	DIR/{000000..}.tar                                          shards; a.tar is a single one
 //	DIR/seed_group.json                                         groups
 //	DIR                                                         with o.Format, any: DIR/rows.jsonl, DIR/000000.tar, …
+//
+// Rows alone (o.NoImages) may refer to the pictures where they are (o.Refer).
 //
 // Pictures are carried over byte for byte, with the ending of what they are. One that cannot be read or decoded is
 // left out with its row, counted and listed; when all are, or o.Strict says so, it is an error. What a format cannot
@@ -214,6 +217,8 @@ func (o *WriteOptions) check() error {
 	switch {
 	case o.Format != "" && !slices.Contains(FormatNames(), o.Format):
 		return fmt.Errorf("there is no format %q: want one of %s", o.Format, strings.Join(FormatNames(), ", "))
+	case o.Refer != "" && !o.NoImages:
+		return errors.New("the pictures are copied or referred to, not both")
 	case o.ShardSize < 0 || o.ShardRows < 0:
 		return fmt.Errorf("shards of %d bytes and %d rows: want positive numbers", o.ShardSize, o.ShardRows)
 	case o.Workers < 0:

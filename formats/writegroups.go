@@ -33,23 +33,26 @@ type seedGroup struct {
 
 func (l *layout) openGroups(part Part, o WriteOptions, w *Written) (sink, error) {
 	s := &groupsSink{l: l, w: w, number: map[string]int{}, stored: map[string]storeKey{}}
+	var err error
 	switch {
 	case l.file != "":
 		s.file, s.images = l.stagedFile, l.stagedImages
 		w.Path, w.Images = l.file, l.images
-		return s, nil
+	case o.NoImages && part.Name != "": // one folder for all parts
+		s.file, w.Path = l.rowsFile(part)
+		w.Images = l.images
 	default:
-		dir, final, err := l.partFolder(part)
-		if err != nil {
+		var dir, final string
+		if dir, final, err = l.partFolder(part); err != nil {
 			return nil, err
 		}
 		s.file, w.Path = filepath.Join(dir, defaultFile[Groups]), filepath.Join(final, defaultFile[Groups])
-		if !o.NoImages {
+		if w.Images = l.images; !o.NoImages {
 			s.images, w.Images = filepath.Join(dir, imagesName), filepath.Join(final, imagesName)
 			err = os.Mkdir(s.images, 0o755)
 		}
-		return s, err
 	}
+	return s, err
 }
 
 func (s *groupsSink) add(it dataloader.Item, p loaded) error {
@@ -63,6 +66,12 @@ func (s *groupsSink) add(it dataloader.Item, p loaded) error {
 	n, ok := s.number[key]
 	if !ok {
 		n = len(s.groups)
+	}
+	if s.l.refer != "" {
+		var err error
+		if n, err = s.referred(&it); err != nil {
+			return err
+		}
 	}
 	url := it.URL
 	if url == "" {
@@ -95,7 +104,10 @@ func (s *groupsSink) add(it dataloader.Item, p loaded) error {
 	}
 	if !ok {
 		s.number[key] = n
-		s.groups = append(s.groups, seedGroup{caption: it.Caption})
+		for len(s.groups) <= n {
+			s.groups = append(s.groups, seedGroup{})
+		}
+		s.groups[n].caption = it.Caption
 		s.w.Groups++
 	}
 	g := &s.groups[n]
@@ -112,6 +124,23 @@ func (s *groupsSink) add(it dataloader.Item, p loaded) error {
 		return field == "url_link"
 	})
 	return nil
+}
+
+// mostGroups bounds the numbers of groups that keep them.
+const mostGroups = 1 << 24
+
+// referred returns the number of an item's group, which it has to keep: the folder of its picture is called so. Groups
+// that have no pictures here stay, empty.
+func (s *groupsSink) referred(it *dataloader.Item) (int, error) {
+	n, err := strconv.Atoi(it.Group)
+	if err != nil || n < 0 || n > mostGroups || strconv.Itoa(n) != it.Group {
+		return 0, unfit{fmt.Errorf("its group %.40q is not a number", it.Group)}
+	}
+	path, err := s.l.referTo(it)
+	if err == nil && filepath.Dir(path) != "group_"+it.Group {
+		err = unfit{fmt.Errorf("its picture %s is not in the folder of group %d in %s", it.Path, n, s.l.refer)}
+	}
+	return n, err
 }
 
 func (s *groupsSink) close() error {
@@ -137,6 +166,9 @@ func (s *groupsSink) close() error {
 
 func writeURLs(b *bytes.Buffer, urls []string) error {
 	b.WriteString(`,"image_urls":`)
+	if urls == nil {
+		urls = []string{}
+	}
 	err := appendJSON(b, urls)
 	b.WriteByte('}')
 	return err

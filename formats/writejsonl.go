@@ -48,6 +48,9 @@ func (f *rowFile) close() error {
 
 // keep stores the picture of a row in the folder of pictures, and gives the row the ID that it has there.
 func (l *layout) keep(it *dataloader.Item, p loaded, w *Written) (name string, err error) {
+	if l.refer != "" {
+		return "", l.referByID(it)
+	}
 	if l.store == nil {
 		if id := fileID(it.ID); id != it.ID {
 			it.ID = id

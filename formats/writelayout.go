@@ -16,7 +16,8 @@ type layout struct {
 	folder string // the output is a folder
 	images string // folder of the pictures of a file of rows
 	shards shardNames
-	many   bool // several data sets
+	many   bool   // several data sets
+	refer  string // folder of the pictures, which are not copied
 
 	stagedFile, stagedFolder, stagedImages string
 	store                                  *imageStore // of all parts
@@ -42,8 +43,8 @@ var rowEndings = []struct{ ending, format string }{
 // defaultFile is the name of the rows in a folder.
 var defaultFile = map[string]string{JSONL: "rows.jsonl", CSV: "rows.csv", TSV: "rows.tsv", Groups: "seed_group.json"}
 
-// formatAt returns the format that the name of a file says, "" where it says none.
-func formatAt(dst string) string {
+// FormatAt returns the format, of [FormatNames], that the name of a file says; "" where it says none.
+func FormatAt(dst string) string {
 	name := plainName(dst)
 	for _, e := range rowEndings {
 		if strings.HasSuffix(name, e.ending) {
@@ -69,12 +70,12 @@ func layoutOf(dst string, o WriteOptions, many bool) (*layout, error) {
 		return nil, errors.New("the destination has no name")
 	}
 	path, folder := cleanSpec(dst)
-	said := formatAt(path)
+	said := FormatAt(path)
 	if info, err := os.Stat(path); folder || many || err == nil && info.IsDir() {
 		said = "" // a folder, whatever its name is
 		folder = true
 	}
-	l := &layout{format: o.Format, many: many}
+	l := &layout{format: o.Format, many: many, refer: o.Refer}
 	switch {
 	case l.format == "" && said == "":
 		return nil, fmt.Errorf("a folder may have several formats: say which one of %s", strings.Join(FormatNames(), ", "))
@@ -113,6 +114,9 @@ func layoutOf(dst string, o WriteOptions, many bool) (*layout, error) {
 			l.images = filepath.Join(filepath.Dir(path), imagesName)
 		}
 	}
+	if l.refer != "" && l.folder == "" {
+		return nil, errors.New("rows that refer to pictures want a folder of their own")
+	}
 	if l.folder == "." || l.folder == string(filepath.Separator) || l.folder == ".." || strings.HasSuffix(l.folder, string(filepath.Separator)+"..") {
 		return nil, errors.New("want a folder that can be moved to its place, not this one: name a new one")
 	}
@@ -135,6 +139,14 @@ func (l *layout) stage(p *staging, o WriteOptions) (err error) {
 			l.images = filepath.Join(l.folder, imagesName)
 			l.stagedImages = filepath.Join(l.stagedFolder, imagesName)
 			err = os.Mkdir(l.stagedImages, 0o755)
+		}
+		if l.refer != "" {
+			var linked bool
+			if linked, err = link(l.refer, l.stagedFolder, l.folder); linked {
+				l.images = filepath.Join(l.folder, imagesName)
+			} else {
+				l.images = l.refer
+			}
 		}
 	} else {
 		if l.images != "" {

@@ -19,7 +19,8 @@ type tableSink struct {
 	file   *rowFile
 	csv    *csv.Writer
 	fields []rowField
-	open   bool // columns filepath and title, as open_clip has them
+	open   bool // the caption's column is called title, as open_clip has it
+	paths  bool // there is a column filepath
 	prefix string
 	row    []string
 	room   bytes.Buffer
@@ -36,10 +37,10 @@ func (l *layout) openTable(part Part, o WriteOptions, w *Written) (sink, error) 
 	if l.format == TSV {
 		s.csv.Comma = '\t'
 	}
-	if l.images != "" {
+	if l.store != nil {
 		s.prefix = imagesName + "/"
 	}
-	if s.open {
+	if s.paths = s.open || l.refer != ""; s.paths {
 		s.row = append(s.row, DefaultImageKey)
 	}
 	for _, f := range s.fields {
@@ -56,12 +57,20 @@ func (s *tableSink) add(it dataloader.Item, p loaded) error {
 	if err := appendRow(&s.room, &it); err != nil {
 		return unfit{err}
 	}
-	name, err := s.l.keep(&it, p, s.w)
+	var name string
+	var err error
+	if s.l.refer != "" {
+		if name, err = s.l.referTo(&it); err == nil && checkHash(it.ID) != nil && it.ID == stem(name) {
+			it.ID = "" // it comes of the path
+		}
+	} else {
+		name, err = s.l.keep(&it, p, s.w)
+	}
 	if err != nil {
 		return err
 	}
 	s.row = s.row[:0]
-	if s.open {
+	if s.paths {
 		if name == "" {
 			name = it.ID
 		}

@@ -3,6 +3,8 @@
 //	data scenes --out DIR [-n N] [--seed S] [--size PIXELS] [--workers W] [--json]
 //	data sheet --out FILE.png [--seed S] [--size PIXELS] [--near]
 //	data model [--update] [--offline] [--max-size GB] [--quiet] NAME
+//	data convert --from SPEC --to SPEC [--format NAME] [--images DIR] [--no-images] [--shard-size N] [--force] [--json]
+//	data split --from SPEC --out DIR [--val P] [--test P] [--by WHAT] [--seed N] [--copy] [--force] [--json]
 //
 // "data scenes" writes the embedded benchmark of relational scenes as files: DIR/train.jsonl, val.jsonl, test.jsonl
 // and near_miss.jsonl, one picture a line, and the pictures as DIR/images/<image_hash>.png. The folder is made beside
@@ -15,6 +17,22 @@
 // against the size and hash that the model's list of files says. A download that is broken off goes on at the next call.
 // The cache is that of huggingface_hub, and so are the variables HF_HUB_CACHE, HF_HOME, HF_TOKEN, HF_ENDPOINT,
 // HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT and HF_HUB_DISABLE_PROGRESS_BARS.
+//
+// "data convert" writes a data set in another format: jsonl, csv or tsv (rows, and the folder images beside), parquet (with
+// the pictures in the column image, as Hugging Face's exports have it), webdataset (tar files of key.jpg, key.txt and
+// key.json), folder (pictures with .txt and .json beside them) or groups (seed_group.json, images/group_N). The name of the
+// output says which, or --format. Pictures go over byte for byte, each decoded once to see whether it is whole (--trust
+// leaves that out). A broken one is left out with its row, named on standard error and in --skipped FILE; --strict stops
+// at it. IDs that cannot be what the format makes of them, the name of a file, are changed and counted, and so is what a
+// format does not hold. --no-images writes rows alone. The output is made beside its place and moved there when it is
+// whole. One that is there is refused; --force replaces it, but never a folder that holds anything else.
+//
+// "data split" divides a data set into DIR/train, DIR/val and DIR/test in the format that it has. A picture goes where the
+// hash of its ID falls, so that rows added later move none, and to val exactly when "train --val-share" of the same share
+// would take it. --by group, relation or caption keeps what shares one in one part, and goes by its hash; --by phash keeps
+// pictures together that look alike, --distance N those whose perceptual hashes differ in up to N bits of 64. How many
+// groups and captions stand in several parts is said. DIR/images is a link to the pictures; sets that hold their pictures
+// are written with them, and --copy does that for all.
 //
 // Results go to standard output, diagnostics and the progress bar (on terminals only) to standard error. The exit
 // status is 0 when done, 1 on failure, 2 on wrong usage and 130 when interrupted. Flags take one dash or two.
@@ -34,9 +52,11 @@ func main() { command.Main(run) }
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
-	"scenes": writeScenes,
-	"sheet":  sheet,
-	"model":  model,
+	"scenes":  writeScenes,
+	"sheet":   sheet,
+	"model":   model,
+	"convert": convert,
+	"split":   split,
 }
 
 const usage = `usage: data <command> [flags]
@@ -45,6 +65,8 @@ Commands:
   scenes   write the embedded benchmark of relational scenes as PNG and JSONL files
   sheet    draw a labelled sheet of all its relations
   model    print the folder of a published model, downloaded if need be
+  convert  write a data set in another format
+  split    divide a data set into parts to train, validate and test on
 
 "data <command> --help" describes the flags.
 `
