@@ -85,6 +85,10 @@ func (d *rows) Image(ctx context.Context, i int) (*Image, error) {
 	return im, nil
 }
 
+// ReadFile reads the file of a picture, into buf where it has room. It must be a regular one, of at most
+// [DefaultLimits].Bytes.
+func ReadFile(path string, buf []byte) ([]byte, error) { return readPicture(path, DefaultLimits, buf) }
+
 // data returns the file of picture i. It may lie in w.
 func (d *rows) data(ctx context.Context, i int, w *workspace) ([]byte, error) {
 	if err := ctx.Err(); err != nil {

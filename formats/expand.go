@@ -3,6 +3,8 @@ package formats
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,7 +13,7 @@ import (
 const mostFiles = 1 << 20
 
 // Expand returns the files that the name of a data set stands for, as WebDataset writes them: "a.tar::b.tar" are two,
-// "{000000..000113}.tar" are 114, and "{train,val}.tar" are two. What is there under the name as it stands is that.
+// "{000000..000113}.tar" are 114, and "{train,val}.tar" are two. "*.tar" are those that are there, by name. What is there under the name as it stands is that.
 func Expand(spec string) ([]string, error) {
 	if spec == "" {
 		return nil, fmt.Errorf("formats: the name of a data set is empty")
@@ -28,9 +30,37 @@ func Expand(spec string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("formats: %s: %w", spec, err)
 		}
-		paths = append(paths, more...)
+		for _, path := range more {
+			found, err := glob(path)
+			if err != nil {
+				return nil, fmt.Errorf("formats: %s: %w", spec, err)
+			}
+			paths = append(paths, found...)
+		}
+		if len(paths) > mostFiles {
+			return nil, fmt.Errorf("formats: %s: more than %d files", spec, mostFiles)
+		}
 	}
 	return paths, nil
+}
+
+// glob returns the files that a name with *, ? or [ stands for, by name; itself where it is one, or has none of these.
+func glob(path string) ([]string, error) {
+	if !strings.ContainsAny(path, "*?[") {
+		return []string{path}, nil
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return []string{path}, nil
+	}
+	found, err := filepath.Glob(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no file is named like %s", path)
+	}
+	slices.Sort(found)
+	return found, nil
 }
 
 // braces returns the names that one with ranges and choices in braces stands for, at most most of them.

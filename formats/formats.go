@@ -61,6 +61,8 @@ type Format struct {
 
 // readers are the formats of files. The first one that fits is taken.
 var readers = []*Format{
+	{"WebDataset", false, isShard, true, openShards},
+	{"Parquet", true, isParquet, true, openParquet},
 	{"seed groups", true, isGroups, false, openGroups},
 	{"JSON lines", true, isJSONL, false, openJSONL},
 	{"CSV", true, isTable, false, openTable},
@@ -76,7 +78,9 @@ const headBytes = 4096
 //
 //   - a file of rows: JSON lines, CSV with any separator, or seed groups; each may be packed by gzip;
 //   - a folder of pictures with their captions in files of text or JSON beside them;
-//   - a folder with one file of rows and a folder images.
+//   - a folder with one file of rows and a folder images;
+//   - shards of WebDataset: a tar file, several ("{000000..000113}.tar", "a.tar::b.tar", "dir/*.tar"), a folder of them;
+//   - Parquet, one file or several in the same ways, with the pictures in it or in a folder.
 //
 // A row that cannot be read is an error that names its place. A picture that is missing or broken is one only when it is
 // asked for: see [dataloader.Loader]. The fingerprint of the set is one of the rows; the pictures are not part of it.

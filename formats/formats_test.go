@@ -41,7 +41,7 @@ func TestIdentify(t *testing.T) {
 		t.Errorf("%v, %v", f, err)
 	}
 	for _, name := range []string{"noise.bin", "words.txt"} {
-		if _, _, err := Identify(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "neither its name nor its first bytes are those of seed groups, JSON lines, CSV") {
+		if _, _, err := Identify(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "neither its name nor its first bytes are those of WebDataset, Parquet, seed groups, JSON lines, CSV") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

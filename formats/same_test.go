@@ -127,6 +127,35 @@ var layouts = []struct {
 		}
 		return filepath.Join(writeFiles(t, files), "groups.json"), Options{}
 	}},
+	{"WebDataset, a folder", true, func(t testing.TB, list []sample) (string, Options) {
+		return writeFiles(t, shardsOf(t, list, 5, withRows)), Options{}
+	}},
+	{"WebDataset, braces", true, func(t testing.TB, list []sample) (string, Options) {
+		return filepath.Join(writeFiles(t, shardsOf(t, list, 6, withText)), "{000000..000002}.tar"), Options{}
+	}},
+	{"WebDataset, several", false, func(t testing.TB, list []sample) (string, Options) {
+		dir := writeFiles(t, shardsOf(t, list, 10, ofImg2dataset))
+		return filepath.Join(dir, "000000.tar") + "::" + filepath.Join(dir, "000001.tar"), Options{}
+	}},
+	{"WebDataset, a pattern", true, func(t testing.TB, list []sample) (string, Options) {
+		return filepath.Join(writeFiles(t, shardsOf(t, list, 7, inFolders)), "0*.tar"), Options{}
+	}},
+	{"Parquet", true, func(t testing.TB, list []sample) (string, Options) {
+		return filepath.Join(writeFiles(t, parquetsOf(t, list, 17, oursIn)), "000000.parquet"), Options{}
+	}},
+	{"Parquet of Hugging Face, a folder", true, func(t testing.TB, list []sample) (string, Options) {
+		return writeFiles(t, parquetsOf(t, list, 6, huggingFaceIn)), Options{}
+	}},
+	{"Parquet with other columns", true, func(t testing.TB, list []sample) (string, Options) {
+		return filepath.Join(writeFiles(t, parquetsOf(t, list, 9, othersIn)), "{000000,000001}.parquet"), Options{ImageKey: "photo", CaptionKey: "words"}
+	}},
+	{"Parquet without the pictures", true, func(t testing.TB, list []sample) (string, Options) {
+		return filepath.Join(writeFiles(t, withPictures(list, "images", parquetsOf(t, list, 9, rowsIn))), "*.parquet"), Options{}
+	}},
+	{"Parquet with paths of pictures", true, func(t testing.TB, list []sample) (string, Options) {
+		dir := writeFiles(t, withPictures(list, "elsewhere", parquetsOf(t, list, 17, pathsIn)))
+		return filepath.Join(dir, "000000.parquet"), Options{Images: filepath.Join(dir, "elsewhere")}
+	}},
 }
 
 // withPictures adds the pictures in a folder to files.

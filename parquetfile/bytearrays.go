@@ -63,6 +63,16 @@ func (k *Chunk) Page(row int64) (page, at int) {
 	return page, int(row - k.starts[page])
 }
 
+// Memory is what reading page i takes at most, in bytes, from what the headers say.
+func (k *Chunk) Memory(i int) int64 {
+	p := k.pages[i]
+	n := int64(p.CompressedPageSize) + int64(p.UncompressedPageSize) + 48*p.values
+	if d := k.dict; d != nil {
+		n += int64(d.CompressedPageSize) + int64(d.UncompressedPageSize) + 24*d.values
+	}
+	return n
+}
+
 // ByteArrays are the values of a page.
 type ByteArrays struct {
 	Values [][]byte // of each row; nil: it has none

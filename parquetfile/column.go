@@ -98,6 +98,21 @@ func (c *Column) Each(use func(v parquet.Value) error) (err error) {
 	return nil
 }
 
+// Check returns an error if the footer says of a row group that the column has another number of values than rows, or that it
+// lies outside of the file. No page is read.
+func (c *Column) Check() error {
+	for g := range c.file.RowGroups() {
+		meta, err := c.chunk(g)
+		if err != nil {
+			return err
+		}
+		if _, _, err := c.bounds(meta); err != nil {
+			return fmt.Errorf("row group %d: %w", g, err)
+		}
+	}
+	return nil
+}
+
 // chunk is what the footer says of the column in row group g.
 func (c *Column) chunk(g int) (*format.ColumnMetaData, error) {
 	groups, metas := c.file.RowGroups(), c.file.Metadata().RowGroups

@@ -12,6 +12,7 @@
 package parquetfile
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,13 +37,16 @@ type File struct {
 	end  int64 // of the pages
 	left int64 // memory that may still be asked for
 	may  int64 // memory that might be, in all
+
+	// FooterSum is the SHA-256 of the footer, which has the number of rows, and the place and size of every column.
+	FooterSum [sha256.Size]byte
 }
 
 // Open checks the footer of a file of size bytes and decodes it. No page is read. Columns that are read whole may take
 // memory bytes, all together.
 func Open(r io.ReaderAt, size, memory int64) (f *File, err error) {
 	defer caught(&err)
-	end, err := checkFooter(r, size)
+	end, sum, err := checkFooter(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +54,7 @@ func Open(r io.ReaderAt, size, memory int64) (f *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{File: file, r: r, end: end, left: memory, may: memory}, nil
+	return &File{File: file, r: r, end: end, left: memory, may: memory, FooterSum: sum}, nil
 }
 
 // caught makes a panic of the library an error.
@@ -77,58 +81,58 @@ func (f *File) Names() []string {
 	return names
 }
 
-// checkFooter checks the lengths and counts in the footer, and returns where it begins.
-func checkFooter(r io.ReaderAt, size int64) (begin int64, err error) {
+// checkFooter checks the lengths and counts in the footer, and returns where it begins, and its hash.
+func checkFooter(r io.ReaderAt, size int64) (begin int64, sum [sha256.Size]byte, err error) {
 	var head, tail [8]byte
 	if size < 12 {
-		return 0, fmt.Errorf("%d bytes: too short for a Parquet file", size)
+		return 0, sum, fmt.Errorf("%d bytes: too short for a Parquet file", size)
 	}
 	if _, err := r.ReadAt(head[:4], 0); err != nil {
-		return 0, short(err)
+		return 0, sum, short(err)
 	}
 	if _, err := r.ReadAt(tail[:], size-8); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
+		return 0, sum, err
 	}
 	if string(head[:4]) != "PAR1" || string(tail[4:]) != "PAR1" {
-		return 0, fmt.Errorf("not a Parquet file: it begins with %q and ends with %q, not \"PAR1\"", head[:4], tail[4:])
+		return 0, sum, fmt.Errorf("not a Parquet file: it begins with %q and ends with %q, not \"PAR1\"", head[:4], tail[4:])
 	}
 	n := int64(binary.LittleEndian.Uint32(tail[:]))
 	if n > maxFooter || n > size-12 {
-		return 0, fmt.Errorf("a footer of %d bytes in %d: want at most %d", n, size, maxFooter)
+		return 0, sum, fmt.Errorf("a footer of %d bytes in %d: want at most %d", n, size, maxFooter)
 	}
 	footer := make([]byte, n)
 	if _, err := r.ReadAt(footer, size-8-n); err != nil {
-		return 0, short(err)
+		return 0, sum, short(err)
 	}
 	walk := &thrift{b: footer}
 	if err := walk.structure(0); err != nil {
-		return 0, fmt.Errorf("footer: %w", err)
+		return 0, sum, fmt.Errorf("footer: %w", err)
 	}
 	if walk.at != len(footer) {
-		return 0, fmt.Errorf("footer: %d bytes after its end", len(footer)-walk.at)
+		return 0, sum, fmt.Errorf("footer: %d bytes after its end", len(footer)-walk.at)
 	}
 	var meta format.FileMetaData
 	if err := codec.Unmarshal(&codec.CompactProtocol{}, footer, &meta); err != nil {
-		return 0, fmt.Errorf("footer: %w", err)
+		return 0, sum, fmt.Errorf("footer: %w", err)
 	}
 	if len(meta.Schema) == 0 || len(meta.Schema) > maxColumns {
-		return 0, fmt.Errorf("footer: %d columns: want 1 to %d", len(meta.Schema), maxColumns)
+		return 0, sum, fmt.Errorf("footer: %d columns: want 1 to %d", len(meta.Schema), maxColumns)
 	}
 	if meta.EncryptionAlgorithm.Value != nil {
-		return 0, errors.New("an encrypted file")
+		return 0, sum, errors.New("an encrypted file")
 	}
 	var rows int64
 	for i := range meta.RowGroups {
 		n := meta.RowGroups[i].NumRows
 		if n < 0 || n > maxRows-rows {
-			return 0, fmt.Errorf("footer: row group %d has %d rows: want at most %d in all", i, n, maxRows)
+			return 0, sum, fmt.Errorf("footer: row group %d has %d rows: want at most %d in all", i, n, maxRows)
 		}
 		rows += n
 	}
 	if rows != meta.NumRows {
-		return 0, fmt.Errorf("footer: %d rows, and %d in the row groups", meta.NumRows, rows)
+		return 0, sum, fmt.Errorf("footer: %d rows, and %d in the row groups", meta.NumRows, rows)
 	}
-	return size - 8 - n, nil
+	return size - 8 - n, sha256.Sum256(footer), nil
 }
 
 // short is the error of a file that ends early.

@@ -31,15 +31,12 @@ type page struct {
 // other, that they may be of the sizes in their headers, and that they have as many values as the footer says. Bodies
 // are not read. The offset index of a file, where it has one, says nothing more and is not asked.
 func (c *Column) walk(meta *format.ColumnMetaData, use func(p *page) error) error {
-	at := meta.DataPageOffset
-	if d := meta.DictionaryPageOffset; d > 0 {
-		at = min(at, d)
-	}
-	if at < 4 || meta.TotalCompressedSize < 0 || at > c.file.end || meta.TotalCompressedSize > c.file.end-at {
-		return fmt.Errorf("%d bytes at %d, where the pages end at %d", meta.TotalCompressedSize, at, c.file.end)
+	at, end, err := c.bounds(meta)
+	if err != nil {
+		return err
 	}
 	var values int64
-	for end := at + meta.TotalCompressedSize; at < end; {
+	for at < end {
 		p, err := c.header(at, end)
 		if err != nil {
 			return fmt.Errorf("page at %d: %w", at, err)
@@ -56,6 +53,18 @@ func (c *Column) walk(meta *format.ColumnMetaData, use func(p *page) error) erro
 		return fmt.Errorf("pages of %d values, and %d in the footer", values, meta.NumValues)
 	}
 	return nil
+}
+
+// bounds is where the pages of a column chunk begin and end.
+func (c *Column) bounds(meta *format.ColumnMetaData) (at, end int64, err error) {
+	at = meta.DataPageOffset
+	if d := meta.DictionaryPageOffset; d > 0 {
+		at = min(at, d)
+	}
+	if at < 4 || meta.TotalCompressedSize < 0 || at > c.file.end || meta.TotalCompressedSize > c.file.end-at {
+		return 0, 0, fmt.Errorf("%d bytes at %d, where the pages end at %d", meta.TotalCompressedSize, at, c.file.end)
+	}
+	return at, at + meta.TotalCompressedSize, nil
 }
 
 // header reads the header of the page at a place in a column that ends at end.
