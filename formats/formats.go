@@ -24,6 +24,9 @@ type Options struct {
 	ImageKey   string `json:"image_key,omitempty"`   // column of the picture in a table; "": DefaultImageKey and others
 	CaptionKey string `json:"caption_key,omitempty"` // column of the caption in a table; "": DefaultCaptionKey and others
 	Separator  string `json:"separator,omitempty"`   // of the fields of CSV, one character; "": found out
+
+	// Bare takes rows without a folder of pictures too: where there is none beside them, every picture is missing.
+	Bare bool `json:"-"`
 }
 
 // The columns that a table has by default, as open_clip calls them.

@@ -50,7 +50,7 @@ func openGroups(ctx context.Context, paths []string, o Options) (dataloader.Data
 			images = beside
 		}
 	}
-	if images, err = imageFolder(paths[0], images); err != nil {
+	if images, err = imageFolder(paths[0], images, o.Bare); err != nil {
 		return nil, err
 	}
 	name, hash := filepath.Base(paths[0]), sha256.New()

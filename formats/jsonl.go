@@ -41,7 +41,7 @@ func openJSONL(ctx context.Context, paths []string, o Options) (dataloader.Datas
 		return nil, fmt.Errorf("formats: open %s: %w", paths[0], err)
 	}
 	defer f.Close()
-	images, err := imageFolder(paths[0], o.Images)
+	images, err := imageFolder(paths[0], o.Images, o.Bare)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package formats
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	stdpath "path"
 	"path/filepath"
@@ -23,12 +25,17 @@ func hasImageExtension(name string) bool {
 	return false
 }
 
-// imageFolder returns the folder of the pictures of a file of rows: images, or the folder images beside the file.
-func imageFolder(path, images string) (string, error) {
-	if images == "" {
+// imageFolder returns the folder of the pictures of a file of rows: images, or the folder images beside the file, which
+// need not be there if the rows are bare.
+func imageFolder(path, images string, bare bool) (string, error) {
+	beside := images == ""
+	if beside {
 		images = filepath.Join(filepath.Dir(path), "images")
 	}
 	info, err := os.Stat(images)
+	if beside && bare && errors.Is(err, fs.ErrNotExist) {
+		return images, nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("formats: open image folder of %s: %w", path, err)
 	}
@@ -51,16 +58,19 @@ func findPictures(items []dataloader.Item, dir string) error {
 		wanted[items[i].ID] = found{rank: len(extensions) + 1}
 	}
 	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) { // of bare rows
+		f, err = nil, nil
+	}
 	if err != nil {
 		return fmt.Errorf("formats: list image folder: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() // which nil allows
 	note := func(id, name string, rank int) {
 		if best, ok := wanted[id]; ok && (rank < best.rank || rank == best.rank && name < best.name) {
 			wanted[id] = found{name, rank}
 		}
 	}
-	for {
+	for f != nil {
 		names, err := f.Readdirnames(4096)
 		for _, name := range names {
 			note(name, name, 0)

@@ -70,7 +70,7 @@ func openTable(ctx context.Context, paths []string, o Options) (dataloader.Datas
 	if err != nil {
 		return nil, err
 	}
-	if err := rows.find(paths[0], o.Images); err != nil {
+	if err := rows.find(paths[0], o.Images, o.Bare); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(hash, "\n%q %q %q", o.Separator, o.ImageKey, o.CaptionKey)
@@ -302,9 +302,9 @@ func (p *columns) item(row []string) (it dataloader.Item, file string, err error
 }
 
 // find sets the paths of the pictures of the table at path.
-func (t *table) find(path, images string) error {
+func (t *table) find(path, images string, bare bool) error {
 	if t.files == nil {
-		folder, err := imageFolder(path, images)
+		folder, err := imageFolder(path, images, bare)
 		if err != nil {
 			return err
 		}
