@@ -1,6 +1,15 @@
 // Command view shows data and results in a browser.
 //
+//	view data SPEC [--images DIR] [--export FILE.html]
 //	view retrieval RUN|rankings.jsonl.gz|retrieved_images.json [--images DIR] [--export FILE.html]
+//
+// "view data" shows the rows and pictures of a data set, which is whatever train takes as --data: a file of rows, a folder
+// of pictures, shards. The page searches in captions as one types; it filters by placeholder, relation, family, group, split
+// and by whether a picture is there; it sorts, shows groups together and the captions most similar to one; its address holds
+// all of that. Pictures that are missing or broken are counted, which --check says how. A page that --export writes has small
+// copies of the pictures in it (--embed thumbs, up to --embed-max of them, and links to the files of the others), relative
+// links alone (--embed links) or no pictures (--embed none). Pictures belong to their owners: a file that embeds copies of
+// them passes these on.
 //
 // "view retrieval" shows what every method of an evaluation finds for every query: a query, the methods side by side, what
 // is right, wrong or a look-alike, the figures of metrics.json; searched in captions, filtered by relation, and by what one
@@ -27,12 +36,14 @@ func main() { command.Main(run) }
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
+	"data":      viewData,
 	"retrieval": viewRetrieval,
 }
 
 const usage = `usage: view <command> [flags]
 
 Commands:
+  data       the rows and pictures of a data set
   retrieval  what each method of an evaluation finds for every query
 
 "view <command> --help" describes the flags.

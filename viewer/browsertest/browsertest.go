@@ -21,6 +21,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -41,8 +42,11 @@ const (
 	KeyTab     = kb.Tab
 )
 
-// limit bounds what a tab waits for, in all.
-const limit = 60 * time.Second
+// patience bounds what a tab waits for at once, and limit all that is done in it.
+const (
+	patience = 20 * time.Second
+	limit    = 3 * time.Minute
+)
 
 // names are those that the program has, in the order in which they are tried.
 var names = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless-shell"}
@@ -111,11 +115,15 @@ type Options struct {
 
 // Tab is a page of the browser. Its methods end the test if they fail.
 type Tab struct {
-	t   testing.TB
-	ctx context.Context
+	t       testing.TB
+	ctx     context.Context
+	console *console
+}
 
-	mu      sync.Mutex
-	console []string
+// console keeps what the browser's console shows of trouble.
+type console struct {
+	mu    sync.Mutex
+	lines []string
 }
 
 // Tab opens a tab, empty. It is closed at the end of the test.
@@ -124,7 +132,7 @@ func (b *Browser) Tab(t testing.TB, o Options) *Tab {
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext()) // nothing is stored between tabs
 	ctx, stop := context.WithTimeout(ctx, limit)
 	t.Cleanup(func() { stop(); cancel() })
-	tab := &Tab{t: t, ctx: ctx}
+	tab := &Tab{t: t, ctx: ctx, console: new(console)}
 	if err := chromedp.Listen(ctx, tab.heard); err != nil {
 		t.Fatalf("browsertest: open a tab: %v", err)
 	}
@@ -161,6 +169,9 @@ func (b *Browser) Tab(t testing.TB, o Options) *Tab {
 	return tab
 }
 
+// For returns the same tab for a subtest, which is the one that fails then.
+func (tab *Tab) For(t testing.TB) *Tab { return &Tab{t, tab.ctx, tab.console} }
+
 // heard keeps what the console shows of trouble.
 func (tab *Tab) heard(event any) {
 	var line string
@@ -194,16 +205,16 @@ func (tab *Tab) heard(event any) {
 	default:
 		return
 	}
-	tab.mu.Lock()
-	defer tab.mu.Unlock()
-	tab.console = append(tab.console, line)
+	tab.console.mu.Lock()
+	defer tab.console.mu.Unlock()
+	tab.console.lines = append(tab.console.lines, line)
 }
 
 // Console returns what the console has shown of errors and warnings.
 func (tab *Tab) Console() []string {
-	tab.mu.Lock()
-	defer tab.mu.Unlock()
-	return slices.Clone(tab.console)
+	tab.console.mu.Lock()
+	defer tab.console.mu.Unlock()
+	return slices.Clone(tab.console.lines)
 }
 
 func (tab *Tab) do(what string, a chromedp.Action[chromedp.Void]) {
@@ -269,30 +280,61 @@ func (tab *Tab) True(expression string) bool {
 	return ok
 }
 
-// Wait waits until the value of an expression counts as true, at most ten seconds. Every failure says what was waited for.
+// Wait waits until the value of an expression counts as true, at most 20 seconds. A failure says what was waited for.
 func (tab *Tab) Wait(expression string) {
 	tab.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !tab.True(expression); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !tab.True(expression); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			tab.t.Fatalf("browsertest: waited in vain for %s%s", expression, tab.trouble())
 		}
 	}
 }
 
-// Press types characters or presses keys, with the modifiers of package kb if there are some, wherever the focus is.
-func (tab *Tab) Press(keys string, modifiers ...kb.Modifier) {
+// Press types characters or presses keys, wherever the focus is. As on a keyboard, a page that prevents what a key does
+// by default gets no character of it.
+func (tab *Tab) Press(keys string) {
 	tab.t.Helper()
-	var options []chromedp.KeyOption
-	if len(modifiers) > 0 {
-		options = append(options, chromedp.KeyModifiers(modifiers...))
-	}
-	tab.do("press "+keys, chromedp.KeyEvent(keys, options...))
+	tab.do("press "+keys, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		for _, r := range keys {
+			events := kb.Encode(r)
+			if len(events) == 3 { // down, character, up: the character belongs to the first, which may be prevented
+				events[0].Text, events[0].UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+				events = []*input.DispatchKeyEventParams{events[0], events[2]}
+			}
+			for _, e := range events {
+				if _, err := cdp.Call(ctx, target, input.DispatchKeyEvent, *e); err != nil {
+					return chromedp.Void{}, err
+				}
+			}
+		}
+		return chromedp.Void{}, nil
+	})
 }
 
-// Click clicks with the mouse on the first element that fits a CSS selector, once it can be seen.
+// Click clicks with the mouse on the middle of the first element that fits a CSS selector, once it can be seen there.
 func (tab *Tab) Click(selector string) {
 	tab.t.Helper()
-	tab.do("click on "+selector, chromedp.Click(chromedp.CSS(selector)))
+	quoted, err := json.Marshal(selector)
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+	look := `(() => {
+		const e = document.querySelector(` + string(quoted) + `);
+		if (!e) return null;
+		e.scrollIntoView({block: "nearest", behavior: "instant"});
+		const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2, top = document.elementFromPoint(x, y);
+		return top && (e === top || e.contains(top)) ? [x, y] : null;
+	})()`
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		var at []float64
+		if tab.Eval(look, &at); at != nil {
+			tab.do("click on "+selector, chromedp.MouseClickXY(at[0], at[1]))
+			return
+		}
+		if time.Now().After(deadline) {
+			tab.t.Fatalf("browsertest: click on %s: it cannot be seen%s", selector, tab.trouble())
+		}
+	}
 }
 
 // Screenshot writes what is to be seen to a PNG file, if folder is not empty: tests take the folder from the variable

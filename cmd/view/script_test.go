@@ -1,0 +1,15 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"relsim/command/script"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"view": main})
+}
+
+func TestScripts(t *testing.T) { script.Run(t, nil, nil) }
