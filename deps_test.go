@@ -20,6 +20,7 @@ var layers = []string{
 	"viewer",
 	"viewer/browsertest",
 	"report",
+	"study",
 	"training",
 	"judge",
 	"judge/judgetest",

@@ -22,6 +22,9 @@ type Site struct {
 	cross  *http.CrossOriginProtection
 	public bool   // it listens on an address of the network, and may be called by that
 	host   string // another name that it may be called by
+
+	// Trouble, if not nil, is told of errors that only who runs the server can do something about.
+	Trouble func(error)
 }
 
 // NewSite returns an empty site.
