@@ -184,7 +184,7 @@ func (t *parquetSet) find(paths []string) error {
 	if !named {
 		rows.files = nil
 	}
-	if err := rows.find(paths[0], t.o.Images); err != nil {
+	if err := rows.find(paths[0], t.o.Images, t.o.Bare); err != nil {
 		return err
 	}
 	for k, i := range outside {
