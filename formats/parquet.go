@@ -49,7 +49,11 @@ var (
 //
 // The fingerprint is a hash of the footers and of what the rows say; of pictures, the footers know the sizes.
 func openParquet(ctx context.Context, paths []string, o Options) (dataloader.Dataset, error) {
-	t := &parquetSet{o: o, files: &openFiles{}, cache: newPageCache(keptPages, readPages)}
+	return openParquetWith(ctx, paths, o, newPageCache(keptPages, readPages))
+}
+
+func openParquetWith(ctx context.Context, paths []string, o Options, cache *pageCache) (dataloader.Dataset, error) {
+	t := &parquetSet{o: o, files: &openFiles{}, cache: cache}
 	hash := sha256.New()
 	for _, path := range paths {
 		part, err := t.open(ctx, path)

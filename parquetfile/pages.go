@@ -15,7 +15,7 @@ import (
 
 // Bounds of a page.
 const (
-	maxPageHeader = 1 << 16
+	maxPageHeader = 16 << 20 // some writers put the least and the greatest value into it, pictures too
 	maxPage       = 1 << 30
 )
 
@@ -72,7 +72,7 @@ func (c *Column) header(at, end int64) (*page, error) {
 	p := &page{at: at}
 	var head []byte
 	var walk *thrift
-	for n := int64(512); ; n = maxPageHeader { // few are longer
+	for n := int64(512); ; n = min(n<<5, maxPageHeader) { // few are longer
 		head = make([]byte, min(n, end-at))
 		if _, err := c.file.r.ReadAt(head, at); err != nil {
 			return nil, short(err)
@@ -89,6 +89,7 @@ func (c *Column) header(at, end int64) (*page, error) {
 	if err := codec.Unmarshal(&codec.CompactProtocol{}, head[:walk.at], &p.PageHeader); err != nil {
 		return nil, err
 	}
+	p.DataPageHeader.V.Statistics, p.DataPageHeaderV2.V.Statistics = format.Statistics{}, format.Statistics{} // may be large
 	p.body = at + int64(walk.at)
 	packed, unpacked := int64(p.CompressedPageSize), int64(p.UncompressedPageSize)
 	p.values = int64(p.DataPageHeader.V.NumValues) + int64(p.DataPageHeaderV2.V.NumValues) + int64(p.DictionaryPageHeader.V.NumValues)
