@@ -24,17 +24,16 @@ const pictureMemory = 64 << 20
 
 const retrievalUsage = `usage: view retrieval RUN|rankings.jsonl.gz|retrieved_images.json [flags]
 
-  RUN              run folder or report folder: report/rankings.jsonl.gz, which eval and train write; or such a file,
-                   or the retrieved_images.json of the reference implementation
-  --images DIR     where the pictures are now (where they were; of retrieved_images.json: its own folder)
-  --metrics FILE   figures of the same evaluation (metrics.json beside the rankings)
-  --port N         of this machine; 0 is a free one (8017)
-  --host NAME      address to listen on, for others to see the page too (this machine only)
-  --export FILE    write a page that needs no server, pictures in it, and end
-  --queries N      queries of an exported page, drawn by --seed (all)
-  --seed N         (1)
+  RUN                  run folder or report folder: report/rankings.jsonl.gz, which eval and train write; or such a
+                       file, or the retrieved_images.json of the reference implementation
+  --images DIR         where the pictures are now (where they were; of retrieved_images.json: its own folder)
+  --metrics FILE       figures of the same evaluation (metrics.json beside the rankings)
+  --export FILE        write a page that needs no server, pictures in it, and end
+  --queries N          queries of an exported page, drawn by --seed (all)
+  --seed N             (1)
+` + servingUsage + `
 
-Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
+Exit status: 0 done, or served and ended by Ctrl-C; 1 failed, 2 usage, 130 interrupted while writing a file.
 `
 
 // viewRetrieval is the subcommand "retrieval".
@@ -44,9 +43,8 @@ func viewRetrieval(ctx context.Context, args []string, stdout, stderr io.Writer)
 	flags.Usage = func() {}
 	images := flags.String("images", "", "")
 	metrics := flags.String("metrics", "", "")
-	listen := viewer.Listen{}
-	flags.IntVar(&listen.Port, "port", 8017, "")
-	flags.StringVar(&listen.Host, "host", "", "")
+	var server serving
+	server.flags(flags)
 	export := flags.String("export", "", "")
 	queries := flags.Int("queries", 0, "")
 	seed := flags.Uint64("seed", 1, "")
@@ -59,12 +57,13 @@ func viewRetrieval(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return err
 	case len(rest) != 1:
 		return command.Usagef("retrieval: %d arguments: want a run, or a file of rankings", len(rest))
-	case listen.Port < 0 || listen.Port > 65535:
-		return command.Usagef("retrieval: --port is %d: want 0 to 65535", listen.Port)
 	case *queries < 0:
 		return command.Usagef("retrieval: --queries is %d: want 0 (all) or more", *queries)
 	case *queries > 0 && *export == "":
 		return command.Usagef("retrieval: --queries goes with --export")
+	}
+	if err := server.validate(); err != nil {
+		return err
 	}
 	r, gallery, options, err := openRankings(ctx, rest[0], *images, *metrics)
 	if err != nil {
@@ -85,7 +84,7 @@ func viewRetrieval(ctx context.Context, args []string, stdout, stderr io.Writer)
 			return fmt.Errorf("export: %w", err)
 		}
 		if unreadable > 0 {
-			fmt.Fprintf(stderr, "view: %d pictures could not be read and are not in the page\n", unreadable)
+			fmt.Fprintf(stderr, "view: pictures that could not be read, and are not in the page: %d\n", unreadable)
 		}
 		fmt.Fprintln(stdout, *export)
 		return nil
@@ -94,10 +93,8 @@ func viewRetrieval(ctx context.Context, args []string, stdout, stderr io.Writer)
 	if err := page.AddTo(site, "/", pictures); err != nil {
 		return err
 	}
-	return site.Serve(ctx, listen, func(url string) {
-		fmt.Fprintf(stdout, "%s\n", url)
-		fmt.Fprintf(stderr, "view: %d queries by %d methods; Ctrl-C ends\n", len(r.Queries), len(r.Methods))
-	})
+	fmt.Fprintf(stderr, "view: %d queries by %d methods\n", len(r.Queries), len(r.Methods))
+	return server.serve(ctx, site, stdout, stderr)
 }
 
 // openRankings opens rankings, their gallery and what is known beside them.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"view": main})
+	testscript.Main(m, map[string]func(){"view": main, "ranked": ranked})
 }
 
 func TestScripts(t *testing.T) { script.Run(t, nil, nil) }

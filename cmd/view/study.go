@@ -23,21 +23,20 @@ const studyUsage = `usage: view study RUN|rankings.jsonl.gz [flags]
 The first form asks raters, blind: a picture, and what two methods find first for it. Which one's parts relate in the same
 way: A, B, or the same? The second form counts.
 
-  --votes FILE     where votes are kept, and gone on with (votes.jsonl beside the rankings)
-  --methods A,B,…  the method that the others are compared with, then the others (the first trained one; all others)
-  --n N            triplets for each of the others (100)
-  --seed N         of queries, orders and sides (1)
-  --images DIR     where the pictures are now (where they were)
-  --port N         of this machine; 0 is a free one (8018)
-  --host NAME      address to listen on, for raters at other machines (this machine only)
+  --votes FILE         where votes are kept, and gone on with (votes.jsonl beside the rankings)
+  --methods A,B,…      the method that the others are compared with, then the others (the first trained one; all others)
+  --n N                triplets for each of the others (100)
+  --seed N             of queries, orders and sides (1)
+  --images DIR         where the pictures are now (where they were)
+` + servingUsage + `
 
-  --tally          count the votes of the files named
-  --out DIR        write study.json, study.png and study.svg, too
-  --resamples N    of the bootstrap that gives the intervals (1000)
-  --json           print one JSON object
+  --tally              count the votes of the files named
+  --out DIR            write study.json, study.png and study.svg, too
+  --resamples N        of the bootstrap that gives the intervals (1000)
+  --json               print one JSON object
 
 A query at which two methods find the same picture is not asked about; it is counted, and the tally says how many there were.
-Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
+Exit status: 0 done, or served and ended by Ctrl-C; 1 failed, 2 usage, 130 interrupted while writing a file.
 `
 
 // viewStudy is the subcommand "study".
@@ -51,9 +50,8 @@ func viewStudy(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	flags.IntVar(&o.N, "n", 100, "")
 	flags.Uint64Var(&o.Seed, "seed", 1, "")
 	images := flags.String("images", "", "")
-	listen := viewer.Listen{}
-	flags.IntVar(&listen.Port, "port", 8018, "")
-	flags.StringVar(&listen.Host, "host", "", "")
+	var server serving
+	server.flags(flags)
 	tally := flags.Bool("tally", false, "")
 	out := flags.String("out", "", "")
 	resamples := flags.Int("resamples", 1000, "")
@@ -67,7 +65,7 @@ func viewStudy(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		return err
 	}
 	// Which flags go with which form.
-	only := map[string]bool{"votes": false, "methods": false, "n": false, "images": false, "port": false, "host": false,
+	only := map[string]bool{"votes": false, "methods": false, "n": false, "images": false, "port": false, "host": false, "open": false,
 		"out": true, "resamples": true, "json": true}
 	flags.Visit(func(f *flag.Flag) {
 		if counts, ok := only[f.Name]; ok && counts != *tally && err == nil {
@@ -87,8 +85,9 @@ func viewStudy(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		return command.Usagef("study: %d arguments: want a run, or a file of rankings", len(rest))
 	case o.N < 1:
 		return command.Usagef("study: --n is %d: want at least 1", o.N)
-	case listen.Port < 0 || listen.Port > 65535:
-		return command.Usagef("study: --port is %d: want 0 to 65535", listen.Port)
+	}
+	if err := server.validate(); err != nil {
+		return err
 	}
 	for i, name := range strings.Split(*methods, ",") {
 		switch name = strings.TrimSpace(name); {
@@ -134,10 +133,8 @@ func viewStudy(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	if err := site.AddStudy("/", collection, viewer.NewPictures(gallery, pictureMemory)); err != nil {
 		return err
 	}
-	return site.Serve(ctx, listen, func(url string) {
-		fmt.Fprintf(stdout, "%s\n", url)
-		fmt.Fprintf(stderr, "view: %d triplets; %d votes of %d raters so far in %s; Ctrl-C ends, and loses nothing\n", plan.Len(), n, raters, path)
-	})
+	fmt.Fprintf(stderr, "view: %d triplets; %d votes of %d raters so far in %s\n", plan.Len(), n, raters, path)
+	return server.serve(ctx, site, stdout, stderr)
 }
 
 // tallyVotes prints what files of votes say, and writes the figure if out is not "".
