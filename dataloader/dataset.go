@@ -104,6 +104,9 @@ func NewMemory(name string, items []Item, images []*Image) Dataset {
 		it := items[i]
 		fmt.Fprintf(h, "%q %q %q %q %d %d %t %t %d %d\n", it.ID, it.Caption, it.Literal, it.Relation,
 			it.Family, it.Profile, it.HeldOut, it.Gravity, im.Width, im.Height)
+		if len(it.Captions) > 0 {
+			fmt.Fprintf(h, "%q\n", it.Captions)
+		}
 		h.Write(im.Pix)
 	}
 	return &memory{name: name, items: items, images: images, fingerprint: hex.EncodeToString(h.Sum(nil)[:16])}

@@ -134,3 +134,44 @@ func choices(s string, most int) ([]string, error) {
 	}
 	return list, nil
 }
+
+// Absolute returns the name of a data set with absolute paths: of all files that are joined in it.
+func Absolute(spec string) (string, error) {
+	parts := []string{spec}
+	if _, err := os.Lstat(spec); err != nil {
+		parts = strings.Split(spec, "::")
+	}
+	for i, part := range parts {
+		absolute, err := filepath.Abs(part)
+		if err != nil {
+			return "", fmt.Errorf("formats: %w", err)
+		}
+		parts[i] = absolute
+	}
+	return strings.Join(parts, "::"), nil
+}
+
+// Stem is a short name for a data set, which a file may have: that of its first file without the ending, or of the
+// folder.
+func Stem(spec string) string {
+	first, _, _ := strings.Cut(spec, "::")
+	if absolute, err := filepath.Abs(first); err == nil {
+		first = absolute // "." has no name of its own
+	}
+	base := filepath.Base(first)
+	for _, ending := range []string{".gz", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".tar"} {
+		if stem := strings.TrimSuffix(base, ending); stem != "" {
+			base = stem
+		}
+	}
+	stem := strings.Trim(strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`{}*?:"<>|\/`, r) || r < ' ' {
+			return '-'
+		}
+		return r
+	}, base), "-")
+	if stem == "" || stem == "." {
+		return "data"
+	}
+	return stem
+}

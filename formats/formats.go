@@ -23,7 +23,7 @@ type Options struct {
 	Images     string `json:"images,omitempty"`      // folder of the pictures; "": beside the rows, as each format says
 	ImageKey   string `json:"image_key,omitempty"`   // column of the picture in a table; "": DefaultImageKey and others
 	CaptionKey string `json:"caption_key,omitempty"` // column of the caption in a table; "": DefaultCaptionKey and others
-	Separator  string `json:"separator,omitempty"`   // of the fields of CSV, one character; "": found out
+	Separator  string `json:"separator,omitempty"`   // of the fields of CSV: one character, or "tab"; "": found out
 
 	// Bare takes rows without a folder of pictures too: where there is none beside them, every picture is missing.
 	Bare bool `json:"-"`
@@ -37,10 +37,10 @@ const (
 
 // Validate returns an error that says which option cannot be.
 func (o Options) Validate() error {
-	if o.Separator != "" {
-		switch r, n := utf8.DecodeRuneInString(o.Separator); {
-		case n != len(o.Separator) || r == utf8.RuneError:
-			return fmt.Errorf("formats: separator %q: want one character", o.Separator)
+	if s := o.separator(); s != "" {
+		switch r, n := utf8.DecodeRuneInString(s); {
+		case n != len(s) || r == utf8.RuneError:
+			return fmt.Errorf("formats: separator %q: want one character, or tab", o.Separator)
 		case r == '"' || r == '\r' || r == '\n' || r == 0 || r == '\ufeff':
 			return fmt.Errorf("formats: separator %q: want a character that separates fields, such as a comma", o.Separator)
 		}
@@ -51,11 +51,22 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// separator is that of the fields; "" where it is to be found out. Shells make it hard to write a tab.
+func (o Options) separator() string {
+	switch o.Separator {
+	case "tab", `\t`:
+		return "\t"
+	}
+	return o.Separator
+}
+
 // Format is what a data set is stored as.
 type Format struct {
 	Name string
 	// Rows says that it is a list, whose pictures lie in a folder of their own: [Options].Images.
 	Rows bool
+	// Table says that it has columns, which [Options] may name.
+	Table bool
 
 	is   func(name string, head []byte) bool // by the lower-case name without .gz, and the first bytes, unpacked
 	many bool                                // takes several files, which are read one after the other
@@ -64,14 +75,16 @@ type Format struct {
 
 // readers are the formats of files. The first one that fits is taken.
 var readers = []*Format{
-	{"WebDataset", false, isShard, true, openShards},
-	{"Parquet", true, isParquet, true, openParquet},
-	{"seed groups", true, isGroups, false, openGroups},
-	{"JSON lines", true, isJSONL, false, openJSONL},
-	{"CSV", true, isTable, false, openTable},
+	{Name: "WebDataset", is: isShard, many: true, open: openShards},
+	{Name: "Parquet", Rows: true, Table: true, is: isParquet, many: true, open: openParquet},
+	{Name: "seed groups", Rows: true, is: isGroups, open: openGroups},
+	{Name: "JSON lines", Rows: true, is: isJSONL, open: openJSONL},
+	tables,
 }
 
-// pictures is the format of folders.
+var tables = &Format{Name: "CSV", Rows: true, Table: true, is: isTable, open: openTable}
+
+// folders is the format of folders.
 var folders = &Format{Name: "a folder of pictures", open: openFolder}
 
 // headBytes is how much of a file is looked at to find out its format.
@@ -99,7 +112,7 @@ func Open(ctx context.Context, spec string, o Options) (dataloader.Dataset, erro
 			return nil, fmt.Errorf("formats: open image folder of %s: %s is not a folder", spec, o.Images)
 		}
 	}
-	format, paths, err := Identify(spec)
+	format, paths, err := o.Identify(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +120,11 @@ func Open(ctx context.Context, spec string, o Options) (dataloader.Dataset, erro
 }
 
 // Identify finds out the format of the data set that spec names, and the files or the folder that hold it.
-func Identify(spec string) (*Format, []string, error) {
+func Identify(spec string) (*Format, []string, error) { return Options{}.Identify(spec) }
+
+// Identify is the function of that name, but that a file which is nothing by itself is a table where o says what
+// separates its fields.
+func (o Options) Identify(spec string) (*Format, []string, error) {
 	paths, err := Expand(spec)
 	if err != nil {
 		return nil, nil, err
@@ -123,7 +140,7 @@ func Identify(spec string) (*Format, []string, error) {
 			return folders, []string{spec}, nil
 		}
 	}
-	format, err := formatOf(paths[0])
+	format, err := formatOf(paths[0], o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -197,7 +214,7 @@ func hasRowsEnding(plain string) bool {
 }
 
 // formatOf finds out which format a file has.
-func formatOf(path string) (*Format, error) {
+func formatOf(path string, o Options) (*Format, error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("formats: open %s: %w", path, err)
@@ -211,6 +228,9 @@ func formatOf(path string) (*Format, error) {
 		if r.is(plainName(path), head) {
 			return r, nil
 		}
+	}
+	if s := o.separator(); s != "" && hasFields(head, s) {
+		return tables, nil
 	}
 	names := make([]string, len(readers))
 	for i, r := range readers {

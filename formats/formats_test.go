@@ -40,6 +40,9 @@ func TestIdentify(t *testing.T) {
 	if f, _, err := Identify(filepath.Join(dir, "pictures")); err != nil || f.Name != "a folder of pictures" || f.Rows {
 		t.Errorf("%v, %v", f, err)
 	}
+	if f, _, err := (Options{Separator: " "}).Identify(filepath.Join(dir, "words.txt")); err != nil || f.Name != "CSV" {
+		t.Errorf("%v, %v", f, err)
+	}
 	for _, name := range []string{"noise.bin", "words.txt"} {
 		if _, _, err := Identify(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "neither its name nor its first bytes are those of WebDataset, Parquet, seed groups, JSON lines, CSV") {
 			t.Errorf("%s: %v", name, err)

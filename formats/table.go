@@ -26,6 +26,11 @@ func isTable(name string, head []byte) bool {
 	case ".csv", ".tsv":
 		return true
 	}
+	return hasFields(head, separators)
+}
+
+// hasFields reports whether the first line of a file is text with one of some separators.
+func hasFields(head []byte, separators string) bool {
 	line, _, whole := bytes.Cut(head, []byte{'\n'})
 	if !whole && len(head) == headBytes || !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
 		return false
@@ -80,8 +85,8 @@ func openTable(ctx context.Context, paths []string, o Options) (dataloader.Datas
 // separatorOf finds out what separates the fields of a table whose first bytes are head: what makes the first line name
 // a column of pictures, else what makes the most of it.
 func separatorOf(head []byte, o Options, name string) string {
-	if o.Separator != "" {
-		return o.Separator
+	if s := o.separator(); s != "" {
+		return s
 	}
 	best, most := ",", 0
 	if filepath.Ext(name) == ".tsv" {

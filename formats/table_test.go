@@ -159,6 +159,8 @@ func TestSeparators(t *testing.T) {
 		{"filepath\n", Options{}, "a.csv", ","},
 		{"filepath\n", Options{}, "a.tsv", "\t"},
 		{"filepath|title\n", Options{Separator: "|"}, "a.csv", "|"},
+		{"filepath,title\n", Options{Separator: "tab"}, "a.csv", "\t"},
+		{"filepath,title\n", Options{Separator: `\t`}, "a.csv", "\t"},
 	} {
 		if got := separatorOf([]byte(tt.head), tt.o, tt.name); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.head, got, tt.want)

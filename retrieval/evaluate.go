@@ -33,8 +33,9 @@ import (
 // is at least 0.15 higher.
 //
 // Captions, for methods with [Text]: image_to_caption ranks the distinct captions of the seen relations; those of the
-// query's relation are its positives. caption_to_image ranks the gallery for every distinct caption. For held-out
-// relations the captions of all relations are candidates.
+// query's relation are its positives (where no picture has a relation, all captions of the pictures with its first one).
+// caption_to_image ranks the gallery for every distinct caption. For held-out relations the captions of all relations
+// are candidates.
 //
 // Near misses: see [NearMiss]. A picture is compared with the gallery without itself, the pictures of its profile and, if
 // it is a near miss, its true picture; similarity to a relation is the mean of the five highest.
@@ -69,6 +70,9 @@ func Evaluate(ctx context.Context, set *Set, methods []Method, cfg Config) (*Res
 			key = c.Relation
 		}
 		g, ok := t.index[key]
+		if !ok && t.by == "caption" { // one of several captions
+			g, ok = t.index[c.first]
+		}
 		if !ok {
 			g = -1
 		}

@@ -15,8 +15,8 @@ import (
 // near misses, which are only ever named. The pictures of the set are numbered gallery first, near misses after:
 // measures and vectors cover Len() pictures in that order.
 //
-// A positive of a query is a picture of the same Relation; where no item has a relation, one of the same Caption. An
-// attribute twin is a picture of the same Profile that is not a positive; Profile -1 is no profile.
+// A positive of a query is a picture of the same Relation; where no item has a relation, one of the same Caption, which
+// is the first where there are several: the others are captions of these pictures, too. An attribute twin is a picture of the same Profile that is not a positive; Profile -1 is no profile.
 type Set struct {
 	Name     string            // of the data, for the result
 	Split    string            // of the gallery, for the result
@@ -72,19 +72,27 @@ type Caption struct {
 	Text     string
 	Relation string
 	HeldOut  bool
+
+	first string // caption of the picture that it occurs with first
 }
 
-// Captions returns the distinct non-empty captions of the gallery in order of first appearance. [Text].Captions has one
-// vector for each.
+// Captions returns the distinct captions of the gallery in order of first appearance, all of a picture that has several.
+// [Text].Captions has one vector for each.
 func (s *Set) Captions() []Caption {
 	var list []Caption
 	seen := make(map[string]bool)
 	for _, it := range s.Items {
-		if it.Caption == "" || seen[it.Caption] {
-			continue
+		texts := it.Captions
+		if len(texts) == 0 {
+			texts = []string{it.Caption}
 		}
-		seen[it.Caption] = true
-		list = append(list, Caption{Text: it.Caption, Relation: it.Relation, HeldOut: it.HeldOut})
+		for _, text := range texts {
+			if text == "" || seen[text] {
+				continue
+			}
+			seen[text] = true
+			list = append(list, Caption{Text: text, Relation: it.Relation, HeldOut: it.HeldOut, first: it.Caption})
+		}
 	}
 	return list
 }

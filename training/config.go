@@ -293,6 +293,9 @@ type Options struct {
 	RowCache string
 	// Checkpoint keeps, of the activations, only the inputs of blocks, and computes the others again.
 	Checkpoint bool
+	// PictureSeconds is how long a picture takes to decode, by all workers together: see [Look]. Only [Estimate] depends
+	// on it.
+	PictureSeconds float64
 
 	keepPictures int // bytes of pictures kept for the second pass over micro-batches; 0: the loader's default
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"relsim/dataloader"
@@ -19,28 +21,62 @@ const ScenesName = "scenes"
 
 // Source says where pictures and captions come from. It is saved with a run, so that the run can be evaluated again.
 type Source struct {
-	Data   string         `json:"data"`             // ScenesName, or a file of rows
-	Images string         `json:"images,omitempty"` // folder of the pictures of a file of rows
-	Val    string         `json:"val,omitempty"`    // file of rows to validate on; empty: split off
+	Data   string         `json:"data"`             // ScenesName, or what [formats.Open] takes
+	Images string         `json:"images,omitempty"` // folder of the pictures of rows; empty: beside them
+	Val    string         `json:"val,omitempty"`    // rows to validate on; empty: split off
 	Share  float64        `json:"val_share,omitempty"`
 	Scenes *scenes.Config `json:"scenes,omitempty"`
+
+	More    []Part    `json:"more,omitempty"`    // data that are mixed with Data
+	Weights []float64 `json:"weights,omitempty"` // of Data and More: see [dataloader.Mix]; empty: 1 each
+
+	// Of tables: see [formats.Options].
+	ImageKey   string `json:"image_key,omitempty"`
+	CaptionKey string `json:"caption_key,omitempty"`
+	Separator  string `json:"separator,omitempty"`
 }
+
+// Part is one of several data sets.
+type Part struct {
+	Data   string `json:"data"`
+	Images string `json:"images,omitempty"` // empty: beside the rows
+}
+
+// options say how to open data whose pictures are in images.
+func (s Source) options(images string) formats.Options {
+	return formats.Options{Images: images, ImageKey: s.ImageKey, CaptionKey: s.CaptionKey, Separator: s.Separator}
+}
+
+// parts are all data to train on.
+func (s Source) parts() []Part { return append([]Part{{s.Data, s.Images}}, s.More...) }
 
 // Validate returns an error that says what is missing.
 func (s Source) Validate() error {
+	for _, part := range s.More {
+		if part.Data == "" || part.Data == ScenesName || s.Data == ScenesName {
+			return fmt.Errorf("training: %q is mixed with %q: want files of rows or folders", s.Data, part.Data)
+		}
+	}
 	switch {
 	case s.Data == "":
-		return fmt.Errorf("training: no data: want %q or a file of rows", ScenesName)
+		return fmt.Errorf("training: no data: want %q, a file of rows or a folder", ScenesName)
 	case s.Data == ScenesName && (s.Images != "" || s.Val != ""):
 		return fmt.Errorf("training: data %q is generated: it takes no folder of images and no validation file", ScenesName)
 	case s.Data == ScenesName && s.Scenes == nil:
 		return fmt.Errorf("training: data %q without its settings", ScenesName)
-	case s.Data != ScenesName && s.Images == "":
-		return fmt.Errorf("training: data %s: the folder of its pictures is missing", s.Data)
+	case s.Data == ScenesName && (s.ImageKey != "" || s.CaptionKey != "" || s.Separator != ""):
+		return fmt.Errorf("training: data %q is generated: it has no columns", ScenesName)
 	case s.Data != ScenesName && s.Val == "" && !(s.Share > 0 && s.Share < 1):
 		return fmt.Errorf("training: share of the rows to validate on is %v: want above 0, below 1", s.Share)
+	case len(s.Weights) > 0 && len(s.Weights) != 1+len(s.More):
+		return fmt.Errorf("training: %d weights for %d data sets: want one for each", len(s.Weights), 1+len(s.More))
 	}
-	return nil
+	for _, w := range s.Weights {
+		if !(w > 0) || math.IsInf(w, 0) {
+			return fmt.Errorf("training: weight %v of a data set: want a number above 0", w)
+		}
+	}
+	return s.options("").Validate()
 }
 
 // Absolute returns the source with absolute paths, so that a run can be evaluated from another folder.
@@ -48,17 +84,66 @@ func (s Source) Absolute() (Source, error) {
 	if s.Data == ScenesName {
 		return s, nil
 	}
-	for _, path := range []*string{&s.Data, &s.Images, &s.Val} {
-		if *path == "" {
+	s.More = slices.Clone(s.More)
+	data, folders := []*string{&s.Data, &s.Val}, []*string{&s.Images}
+	for i := range s.More {
+		data, folders = append(data, &s.More[i].Data), append(folders, &s.More[i].Images)
+	}
+	for _, spec := range data {
+		if *spec == "" {
 			continue
 		}
-		absolute, err := filepath.Abs(*path)
+		absolute, err := formats.Absolute(*spec)
 		if err != nil {
 			return Source{}, fmt.Errorf("training: %w", err)
 		}
-		*path = absolute
+		*spec = absolute
+	}
+	for _, folder := range folders {
+		if *folder == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*folder)
+		if err != nil {
+			return Source{}, fmt.Errorf("training: %w", err)
+		}
+		*folder = absolute
 	}
 	return s, nil
+}
+
+// check returns an error if a folder of images is named that none of the data look into, or a column where none have
+// columns.
+func (s Source) check() error {
+	formatOf := func(spec string) (f formats.Format, err error) {
+		if spec == "" {
+			return f, nil
+		}
+		found, _, err := s.options("").Identify(spec)
+		if err != nil {
+			return f, err
+		}
+		return *found, nil
+	}
+	val, err := formatOf(s.Val)
+	if err != nil {
+		return err
+	}
+	table := val.Table
+	for _, part := range s.parts() {
+		format, err := formatOf(part.Data)
+		if err != nil {
+			return err
+		}
+		if part.Images != "" && !format.Rows && !val.Rows {
+			return fmt.Errorf("training: %s is %s: it takes no folder of images", part.Data, format.Name)
+		}
+		table = table || format.Table
+	}
+	if !table && (s.ImageKey != "" || s.CaptionKey != "" || s.Separator != "") {
+		return fmt.Errorf("training: %s has no columns to be named, and no separator: only CSV and the like have", s.Data)
+	}
+	return nil
 }
 
 // Data are the pictures of a run.
@@ -66,6 +151,16 @@ type Data struct {
 	Source Source
 	Train  dataloader.Dataset
 	Val    dataloader.Dataset
+}
+
+// Epoch is the number of pictures of a pass over the data to train on: that of its rows, but where data are mixed by
+// weight. It is 0 where there is less than one.
+func (d *Data) Epoch() int {
+	l, err := dataloader.New(d.Train, dataloader.Config{Batch: 1, Transform: dataloader.Transform{Size: 1}})
+	if err != nil {
+		return 0
+	}
+	return l.Steps()
 }
 
 // OpenData opens the pictures to train and validate on.
@@ -82,11 +177,14 @@ func OpenData(ctx context.Context, s Source) (*Data, error) {
 		d.Val, err = dataloader.ScenesContext(ctx, *s.Scenes, "val", 0)
 		return d, err
 	}
-	if d.Train, err = formats.Open(ctx, s.Data, formats.Options{Images: s.Images}); err != nil {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if d.Train, err = s.openTrain(ctx); err != nil {
 		return nil, err
 	}
 	if s.Val != "" {
-		d.Val, err = formats.Open(ctx, s.Val, formats.Options{Images: s.Images})
+		d.Val, err = formats.Open(ctx, s.Val, s.options(s.Images))
 		return d, err
 	}
 	d.Train, d.Val = dataloader.Split(d.Train, s.Share)
@@ -95,6 +193,26 @@ func OpenData(ctx context.Context, s Source) (*Data, error) {
 			s.Data, d.Train.Len(), d.Val.Len(), s.Share)
 	}
 	return d, nil
+}
+
+// openTrain opens all data to train on, mixed where they are several.
+func (s Source) openTrain(ctx context.Context) (dataloader.Dataset, error) {
+	var sets []dataloader.Dataset
+	for _, part := range s.parts() {
+		ds, err := formats.Open(ctx, part.Data, s.options(part.Images))
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, ds)
+	}
+	if len(sets) == 1 {
+		return sets[0], nil
+	}
+	weights := s.Weights
+	if weights == nil {
+		weights = slices.Repeat([]float64{1}, len(sets))
+	}
+	return dataloader.Mix(sets, weights)
 }
 
 // shuffled deals the captions and relations of a data set to other pictures.
@@ -138,16 +256,21 @@ func OpenGallery(ctx context.Context, s Source) (gallery, nearMiss dataloader.Da
 		return gallery, nearMiss, "test", err
 	}
 	if s.Val != "" {
-		gallery, err = formats.Open(ctx, s.Val, formats.Options{Images: s.Images})
+		if s.Val == s.Data { // it is all that is opened
+			if err := s.check(); err != nil {
+				return nil, nil, "", err
+			}
+		}
+		gallery, err = formats.Open(ctx, s.Val, s.options(s.Images))
 		if err != nil {
 			return nil, nil, "", err
 		}
 		// The writer of the benchmark puts its near misses beside the gallery.
 		beside := filepath.Join(filepath.Dir(s.Val), "near_miss.jsonl")
 		if _, statErr := os.Stat(beside); statErr == nil && filepath.Base(s.Val) == "test.jsonl" {
-			nearMiss, err = formats.Open(ctx, beside, formats.Options{Images: s.Images})
+			nearMiss, err = formats.Open(ctx, beside, s.options(s.Images))
 		}
-		return gallery, nearMiss, strings.TrimSuffix(filepath.Base(s.Val), ".jsonl"), err
+		return gallery, nearMiss, formats.Stem(s.Val), err
 	}
 	d, err := OpenData(ctx, s)
 	if err != nil {

@@ -9,11 +9,13 @@ import (
 
 // Observer is told what happens in a run. Any function may be nil.
 type Observer struct {
-	Start  func(StartInfo) // once, before the first step
-	Step   func(Row)       // after each step
-	Saved  func(dir string, step int)
-	Eval   func(Row)                        // after each validation
-	Notice func(format string, args ...any) // something the user should know
+	Start func(StartInfo) // once, before the first step
+	Step  func(Row)       // after each step
+	Saved func(dir string, step int)
+	Eval  func(Row) // after each validation
+	// Estimate is told, before Start, how long the run will take; nil: nothing is measured.
+	Estimate func(Estimate)
+	Notice   func(format string, args ...any) // something the user should know
 }
 
 // StartInfo describes a run that is about to begin or continue.
@@ -61,6 +63,9 @@ func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Su
 	}
 	if err := t.embedCaptions(ctx); err != nil {
 		return nil, err
+	}
+	if err := t.estimate(ctx); err != nil {
+		return nil, t.stop(ctx, err)
 	}
 	t.begin()
 	for t.step < t.config.Steps {

@@ -28,6 +28,7 @@ const (
 	streamWords
 	streamDropout
 	streamShuffle
+	streamSurvey
 )
 
 // trainer is a run.

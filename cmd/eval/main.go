@@ -2,11 +2,13 @@
 //
 //	eval --checkpoint runs/scenes
 //	eval --checkpoint runs/mine --data test.jsonl --images DIR --compare runs/other
+//	eval --checkpoint runs/mine --data pictures/
 //	eval --checkpoint runs/mine --baseline lpips:alex=DIR --baseline clip=DIR --baseline embeddings:theirs=file.npz
 //
 // The checkpoint is a run folder (its best checkpoint is taken) or a checkpoint folder. The gallery is the test split of
-// the embedded benchmark, or the validation rows that the run was trained with, unless --data names another. The control
-// that `train --data scenes` trains beside the model is compared without being asked for. `eval --help` lists the flags.
+// the embedded benchmark, or the validation rows that the run was trained with, unless --data names another: in any
+// format that train takes. The control that `train --data scenes` trains beside the model is compared without being asked
+// for. `eval --help` lists the flags.
 //
 // Measures of pixels are always compared with. --baseline adds a published model, LPIPS, or embeddings that another
 // program computed; results say of each what it is. Embeddings are found by the ids of pictures, and have to be there for
@@ -37,6 +39,7 @@ import (
 	"relsim/command"
 	"relsim/dataloader"
 	"relsim/embeddings"
+	"relsim/formats"
 	"relsim/hub"
 	"relsim/kernel"
 	"relsim/report"
@@ -67,8 +70,10 @@ const usageText = `eval: evaluate trained models of relational visual similarity
                        clip:NAME=DIR and so on gives another name
   --lpips-memory SIZE  of features of LPIPS, in half precision (2GiB); they are computed again and again if they take more
   --export-embeddings FILE  write the embeddings of the model's gallery: .npz, .parquet, or .npy (vectors alone)
-  --data scenes|FILE   what to evaluate on (what the model was trained with: its test split or validation rows)
-  --images DIR         folder of the pictures of --data FILE
+  --data scenes|FILE|DIR  what to evaluate on, in any format that train takes: rows, CSV, seed groups, a folder of pictures
+                       (what the model was trained with: its test split or validation rows)
+  --images DIR         folder of the pictures of --data FILE (the folder images beside it)
+  --csv-img-key NAME, --csv-caption-key NAME, --csv-separator CHAR  of a CSV, as train has them
   --max-broken P       share of unreadable pictures that stops the evaluation (0.05); fewer are left out
   --queries N          queries, drawn by --seed (all)
   --resamples N        of the bootstrap that gives the intervals (1000)
@@ -118,6 +123,7 @@ type options struct {
 	compare      []string
 	noTwin       bool
 	data, images string
+	columns      formats.Options
 	maxBroken    float64
 	out          string
 	noReport     bool
@@ -161,6 +167,9 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.text, "text", "", "")
 	fs.StringVar(&o.data, "data", "", "")
 	fs.StringVar(&o.images, "images", "", "")
+	fs.StringVar(&o.columns.ImageKey, "csv-img-key", "", "")
+	fs.StringVar(&o.columns.CaptionKey, "csv-caption-key", "", "")
+	fs.StringVar(&o.columns.Separator, "csv-separator", "", "")
 	fs.Float64Var(&o.maxBroken, "max-broken", 0.05, "")
 	fs.IntVar(&o.retrieval.Queries, "queries", 0, "")
 	fs.IntVar(&o.retrieval.Resamples, "resamples", o.retrieval.Resamples, "")
@@ -195,10 +204,10 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		return nil, command.Usagef("--threads is %d: want 1 to 1024", o.threads)
 	case !(o.maxBroken >= 0 && o.maxBroken <= 1):
 		return nil, command.Usagef("--max-broken is %v: want a share, 0 to 1", o.maxBroken)
-	case o.data != "" && o.data != training.ScenesName && o.images == "":
-		return nil, command.Usagef("--data %s: --images is missing", o.data)
 	case o.images != "" && (o.data == "" || o.data == training.ScenesName):
 		return nil, command.Usagef("--images goes with --data FILE")
+	case o.columns != (formats.Options{}) && (o.data == "" || o.data == training.ScenesName):
+		return nil, command.Usagef("--csv-img-key, --csv-caption-key and --csv-separator go with --data FILE")
 	}
 	if o.export != "" {
 		if err := embeddings.CheckPath(o.export); err != nil {
@@ -367,7 +376,13 @@ func (o *options) models(ctx context.Context) ([]training.Evaluated, training.So
 			source = &training.Source{Data: o.data, Scenes: &c}
 		}
 	case o.data != "":
-		source = &training.Source{Data: o.data, Images: o.images, Val: o.data}
+		source = &training.Source{
+			Data: o.data, Images: o.images, Val: o.data,
+			ImageKey: o.columns.ImageKey, CaptionKey: o.columns.CaptionKey, Separator: o.columns.Separator,
+		}
+		if err := source.Validate(); err != nil {
+			return nil, training.Source{}, command.Usage(err)
+		}
 	case source == nil:
 		return nil, training.Source{}, command.Usagef("the checkpoint does not say what it was trained on: --data is missing")
 	}

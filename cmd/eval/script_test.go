@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,11 +30,29 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script.Run(t, nil, func(e *testscript.Env) error {
+	script.Run(t, map[string]script.Command{"pictures": pictures}, func(e *testscript.Env) error {
 		e.Setenv("PUBLISHED", filepath.Join(root, "pretrained", "testdata"))                    // tiny published models
 		e.Setenv("ALEX", filepath.Join(root, "lpips", "testdata", "alex", "model.safetensors")) // a small AlexNet with its head
 		return nil
 	})
+}
+
+// pictures writes pictures with their captions in files of text beside them: pictures DIR COUNT.
+func pictures(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	captions := []string{"{Objects} in a row", "{Subject} growing step by step", "{Objects} around a centre"}
+	for i := range count {
+		im := image.NewGray(image.Rect(0, 0, 24, 24))
+		for at := range im.Pix {
+			im.Pix[at] = uint8(11*i + at*(1+i%len(captions)))
+		}
+		var file bytes.Buffer
+		ts.Check(png.Encode(&file, im))
+		stem := ts.MkAbs(filepath.Join(args[0], fmt.Sprintf("p%d", i)))
+		ts.Check(os.WriteFile(stem+".png", file.Bytes(), 0o644))
+		ts.Check(os.WriteFile(stem+".txt", []byte(captions[i%len(captions)]+"\n"+captions[i%len(captions)]+" again\n"), 0o644))
+	}
 }
 
 // adaptedRun trains adapters a few steps into the folder of its first argument, in the published towers of the others.

@@ -28,12 +28,15 @@ import (
 
 // options are the flags. A configuration file has the same names as keys.
 type options struct {
-	data, images, val string
-	valShare          float64
-	scenesSize        int
-	scenesProfiles    int
-	scenesGallery     int
-	scenesSeed        uint64
+	data, images   []string
+	weights        []float64
+	val            string
+	columns        columns
+	valShare       float64
+	scenesSize     int
+	scenesProfiles int
+	scenesGallery  int
+	scenesSeed     uint64
 
 	preset     string
 	vision     string
@@ -94,6 +97,11 @@ type options struct {
 	quiet    bool
 }
 
+// columns are those of tables, and what separates them.
+type columns struct {
+	image, caption, separator string
+}
+
 // defaultEpochs is the budget of the demo in passes over its data.
 const defaultEpochs = 7.5
 
@@ -104,11 +112,21 @@ const usageText = `train: train a model of relational visual similarity, evaluat
 
   train --data scenes --out runs/scenes
   train --data captions.jsonl --images DIR --out runs/mine
+  train --data pictures/ --steps 1000
 
 Data
-  --data scenes|FILE     the embedded benchmark, or rows {"image_hash","caption","url_link"}, one JSON object a line
-  --images DIR           folder of the pictures: DIR/<image_hash>[.png|.jpg|.webp]
-  --val FILE             rows to validate and evaluate on; without it a part of --data is split off by hash
+  --data scenes|FILE|DIR the embedded benchmark, or data of your own, by content:
+                           rows {"image_hash","caption","url_link"}, one JSON object a line; CSV with names of columns in
+                           its first line; seed groups [{"anonymous_caption","image_urls"}]; each packed by gzip, too
+                           a folder of pictures, with a.txt or a.json beside a.jpg
+                         May be repeated: the sets are mixed
+  --data-weights W,W…    how often a row of each --data comes in an epoch: 2 is twice, 0.5 every other time (1 each)
+  --images DIR           folder of the pictures: DIR/<image_hash>[.png|.jpg|.webp] (the folder images beside the rows); of
+                         several --data the first of all of them, or repeated, one for each
+  --csv-img-key NAME     column of a CSV with the path of the picture in that folder (filepath, or image_hash)
+  --csv-caption-key NAME column with the caption (title, or caption)
+  --csv-separator CHAR   between the fields; tab is a tab (found out)
+  --val FILE|DIR         data to validate and evaluate on; without it a part of --data is split off by hash
   --val-share P          that part (0.1)
   --scenes-size N        side of the generated pictures in pixels (64)
   --scenes-profiles N    attribute profiles of the generated training set, ten pictures each (2400)
@@ -199,8 +217,12 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.SetOutput(io.Discard)
 	d := training.Default()
 	cores := runtime.GOMAXPROCS(0)
-	fs.StringVar(&o.data, "data", "", "")
-	fs.StringVar(&o.images, "images", "", "")
+	fs.Func("data", "", func(s string) error { o.data = append(o.data, s); return nil })
+	fs.Func("data-weights", "", func(s string) (err error) { o.weights, err = parseWeights(s); return err })
+	fs.Func("images", "", func(s string) error { o.images = append(o.images, s); return nil })
+	fs.StringVar(&o.columns.image, "csv-img-key", "", "")
+	fs.StringVar(&o.columns.caption, "csv-caption-key", "", "")
+	fs.StringVar(&o.columns.separator, "csv-separator", "", "")
 	fs.StringVar(&o.val, "val", "", "")
 	fs.Float64Var(&o.valShare, "val-share", 0.1, "")
 	fs.IntVar(&o.scenesSize, "scenes-size", scenes.Default().Size, "")
@@ -283,10 +305,16 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	if err := o.checkLoRA(given); err != nil {
 		return nil, err
 	}
-	if o.data == "" {
-		return nil, command.Usagef("--data is missing: scenes, or a file of rows")
+	if len(o.data) == 0 || slices.Contains(o.data, "") {
+		return nil, command.Usagef("--data is missing: scenes, a file of rows or a folder")
 	}
-	if !given["turn"] && o.recipe == nil && o.data != training.ScenesName { // rows need not say where gravity matters
+	if n := len(o.weights); n > 0 && n != len(o.data) {
+		return nil, command.Usagef("--data-weights has %d weights: want one for each --data, %d", n, len(o.data))
+	}
+	if n := len(o.images); n > 1 && n != len(o.data) {
+		return nil, command.Usagef("--images is there %d times: want it once, or as often as --data, %d", n, len(o.data))
+	}
+	if !given["turn"] && o.recipe == nil && !o.scenes() { // rows need not say where gravity matters
 		o.turn = false
 	}
 	for _, f := range []struct {
@@ -387,6 +415,9 @@ func embeddingCache() string {
 	return filepath.Join(dir, "relsim", "embeddings")
 }
 
+// repeated are the flags that may be given several times: in a configuration file they may be lists.
+var repeated = map[string]bool{"data": true, "images": true}
+
 // readConfig sets the flags that a JSON object names and the command line does not.
 func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 	data, err := os.ReadFile(path)
@@ -414,29 +445,66 @@ func readConfig(fs *flag.FlagSet, given map[string]bool, path string) error {
 		if given[name] {
 			continue
 		}
-		var text string
-		switch value := values[name].(type) {
-		case string:
-			text = value
-		case json.Number:
-			text = value.String()
-		case bool:
-			text = strconv.FormatBool(value)
-		default:
-			return command.Usagef("--config: %s: %q: want a string, a number or a boolean", path, name)
+		list, ok := values[name].([]any)
+		if !ok || !repeated[name] {
+			list = []any{values[name]}
 		}
-		if err := fs.Set(name, text); err != nil {
-			return command.Usagef("--config: %s: %q: %w", path, name, err)
+		for _, value := range list {
+			var text string
+			switch value := value.(type) {
+			case string:
+				text = value
+			case json.Number:
+				text = value.String()
+			case bool:
+				text = strconv.FormatBool(value)
+			default:
+				return command.Usagef("--config: %s: %q: want a string, a number or a boolean", path, name)
+			}
+			if err := fs.Set(name, text); err != nil {
+				return command.Usagef("--config: %s: %q: %w", path, name, err)
+			}
 		}
 		given[name] = true
 	}
 	return nil
 }
 
+// scenes reports whether the data are the embedded benchmark.
+func (o *options) scenes() bool { return len(o.data) == 1 && o.data[0] == training.ScenesName }
+
+// parseWeights reads --data-weights.
+func parseWeights(s string) ([]float64, error) {
+	var list []float64
+	for text := range strings.SplitSeq(s, ",") {
+		w, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil || !(w > 0) || math.IsInf(w, 0) {
+			return nil, fmt.Errorf("%q: want numbers above 0, such as 2,1", text)
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
 // source returns the data that the flags ask for.
 func (o *options) source() (training.Source, error) {
-	s := training.Source{Data: o.data, Images: o.images, Val: o.val}
-	if o.data == training.ScenesName {
+	images := func(i int) string {
+		switch len(o.images) {
+		case 0:
+			return ""
+		case 1:
+			return o.images[0]
+		}
+		return o.images[i]
+	}
+	s := training.Source{
+		Data: o.data[0], Images: images(0), Val: o.val, Weights: o.weights,
+		ImageKey: o.columns.image, CaptionKey: o.columns.caption, Separator: o.columns.separator,
+	}
+	for i, data := range o.data[1:] {
+		s.More = append(s.More, training.Part{Data: data, Images: images(1 + i)})
+	}
+	if o.scenes() {
 		c := scenes.Default()
 		c.Size, c.TrainProfiles, c.TestProfiles, c.Seed = o.scenesSize, o.scenesProfiles, o.scenesGallery, o.scenesSeed
 		if err := c.Validate(); err != nil {
@@ -464,7 +532,7 @@ func (o *options) training(n int) (training.Config, error) {
 	}
 	if o.imageSize != 0 {
 		model.Vision.ImageSize = o.imageSize
-	} else if o.data == training.ScenesName {
+	} else if o.scenes() {
 		model.Vision.ImageSize = o.scenesSize
 	}
 	model.Temperature, model.LearnTemperature = o.tau, o.learnTau

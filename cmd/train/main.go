@@ -3,10 +3,15 @@
 //
 //	train --data scenes --out runs/scenes
 //	train --data captions.jsonl --images DIR --out runs/mine
+//	train --data pictures/ --steps 1000
 //
 // The first form generates the embedded benchmark, trains on its anonymous captions, and trains the control: the same
 // model on literal captions (the "literal twin", in OUT/literal-twin). The second trains on rows
-// {"image_hash","caption","url_link"} and the pictures of a folder.
+// {"image_hash","caption","url_link"} and the pictures of a folder, the third on pictures with captions in files of text
+// beside them. What --data names may also be CSV, seed groups, or several sets that are mixed; the content says which.
+//
+// Before training starts, the data are counted, a sample of the pictures is decoded, and the towers are timed: what is
+// missing, what cannot be read, and how long the run will take is said first. None of it changes a bit of the run.
 //
 // A run folder holds checkpoints, metrics.jsonl with every step, skipped.jsonl with the pictures that could not be read,
 // and report/index.html. An interrupted run (SIGINT or SIGTERM) saves a checkpoint and exits with status 130; the same
@@ -29,6 +34,7 @@ import (
 	"relsim/checkpoints"
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/formats"
 	"relsim/hub"
 	"relsim/kernel"
 	"relsim/report"
@@ -77,8 +83,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		return err
 	}
 	if o.out == "" {
-		name := filepath.Base(o.data)
-		o.out = filepath.Join("runs", strings.TrimSuffix(name, filepath.Ext(name)))
+		o.out = filepath.Join("runs", formats.Stem(o.data[0]))
 	}
 	if _, err := o.options(o.out); err != nil { // flags first: published models and data may take a while
 		return err
@@ -107,26 +112,39 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	show.note("data: %s", o.data)
+	show.note("data: %s", strings.Join(o.data, " and "))
 	data, err := training.OpenData(ctx, source)
 	if err != nil {
 		return err
 	}
 	data.Train, data.Val = dataloader.WithCache(data.Train, cache), dataloader.WithCache(data.Val, cache)
-	config, err := o.training(data.Train.Len())
+	config, err := o.training(max(data.Epoch(), 1))
 	if err != nil {
 		return err
 	}
-	show.note("%d pictures to train on, %d to validate on (%.1f s)", data.Train.Len(), data.Val.Len(), time.Since(began).Seconds())
+	show.note("%d rows to train on, %d to validate on (%.1f s)", data.Train.Len(), data.Val.Len(), time.Since(began).Seconds())
+	var facts facts
+	watch := show.observer("train")
+	if !o.quiet || o.json {
+		if facts.Data, err = training.Look(ctx, data, config, o.workers); err != nil {
+			return err
+		}
+		show.survey(facts.Data)
+		run.PictureSeconds = facts.Data.Each
+		watch.Estimate = func(e training.Estimate) {
+			facts.Estimate = &e
+			show.estimate("train", e)
+		}
+	}
 
-	control := config.Captions == training.Anonymous && o.data == training.ScenesName && !o.noTwin
+	control := config.Captions == training.Anonymous && o.scenes() && !o.noTwin
 	controlFolder := filepath.Join(o.out, training.LiteralTwin)
 	if control && run.Resume == training.ResumeNever { // it would only be refused after the model is trained
 		if dir, err := checkpoints.Latest(controlFolder); err == nil {
 			return fmt.Errorf("training: %s holds a run already (%s): choose another folder, or resume it", controlFolder, dir)
 		}
 	}
-	summary, err := training.Run(ctx, config, run, data, bounded(show.observer("train")))
+	summary, err := training.Run(ctx, config, run, data, bounded(watch))
 	if err != nil {
 		return err
 	}
@@ -141,7 +159,11 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		if run.Resume == training.ResumeMust { // the run is there; its control may not have begun
 			run.Resume = training.ResumeAuto
 		}
-		twinSummary, err := training.Run(ctx, twin, run, data, bounded(show.observer(training.LiteralTwin)))
+		watch := show.observer(training.LiteralTwin)
+		if !o.quiet {
+			watch.Estimate = func(e training.Estimate) { show.estimate(training.LiteralTwin, e) }
+		}
+		twinSummary, err := training.Run(ctx, twin, run, data, bounded(watch))
 		if err != nil {
 			return err
 		}
@@ -151,7 +173,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if o.noReport {
 		if o.json {
 			return writeJSON(stdout, outcome{
-				summary.Checkpoint, summary.Best, summary.Steps, summary.Seen, summary.Skipped, summary.Seconds,
+				summary.Checkpoint, summary.Best, summary.Steps, summary.Seen, summary.Skipped, summary.Seconds, facts,
 			})
 		}
 		fmt.Fprintf(stdout, "%s\n", summary.Checkpoint)
@@ -186,6 +208,13 @@ type outcome struct {
 	Seen       int     `json:"seen"`    // pictures
 	Skipped    int     `json:"skipped"` // pictures that could not be read
 	Seconds    float64 `json:"seconds"`
+	facts
+}
+
+// facts are what is known before training starts.
+type facts struct {
+	Data     *training.Survey   `json:"data,omitempty"`
+	Estimate *training.Estimate `json:"estimate,omitempty"` // nil: nothing was left to do
 }
 
 func writeJSON(w io.Writer, value any) error {

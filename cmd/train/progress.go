@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -39,6 +40,59 @@ func (p *progress) note(format string, args ...any) {
 		p.bar.Clear()
 	}
 	fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// survey says what there is to train on.
+func (p *progress) survey(s *training.Survey) {
+	captions := fmt.Sprintf("%d captions, %d of them distinct", s.Captions, s.Distinct)
+	p.note("%d rows with %d pictures and %s", s.Rows, s.Pictures, captions)
+	if s.There < s.Pictures {
+		p.note("%d of %d pictures are there (%.1f %%); the first that is not: %s",
+			s.There, s.Pictures, 100*float64(s.There)/float64(s.Pictures), s.Missing)
+	}
+	if s.Sampled == 0 {
+		return
+	}
+	broken := "all of them can be read"
+	if s.Broken > 0 {
+		broken = fmt.Sprintf("%d cannot be read", s.Broken)
+	}
+	p.note("of %d pictures drawn %s, in %.2g ms each; %.1f %% of the pictures are usable", s.Sampled, broken, 1000*s.Each, 100*s.Usable())
+	const most = 3
+	for i, r := range s.Reasons {
+		if i == most {
+			p.note("  and %d other reasons", len(s.Reasons)-most)
+			break
+		}
+		p.note("  %d: %s", r.Count, r.Text)
+	}
+}
+
+// estimate says how long a run will take.
+func (p *progress) estimate(name string, e training.Estimate) {
+	decode, validations := "", "a validation"
+	if e.Pictures > 0 {
+		decode = fmt.Sprintf(" and %s to decode their pictures", length(e.Pictures))
+	}
+	if e.Validations > 1 {
+		validations = fmt.Sprintf("%d validations", e.Validations)
+	}
+	p.note("%s: about %s to train: %d steps of %s%s, %s of %s",
+		name, length(e.Seconds), e.Steps, length(e.Step), decode, validations, length(e.Validation))
+}
+
+// length is a time of so many seconds, for people.
+func length(seconds float64) string {
+	d := time.Duration(min(seconds, 1e9) * float64(time.Second))
+	switch {
+	case d >= 10*time.Minute:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	case d >= 10*time.Second:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return fmt.Sprintf("%d ms", d.Milliseconds())
 }
 
 // download shows how far that of a published model is.
