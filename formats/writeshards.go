@@ -126,7 +126,7 @@ func (l *layout) openShards(part Part, o WriteOptions, w *Written) (sink, error)
 }
 
 func (s *tarSink) add(it dataloader.Item, p loaded) error {
-	if id := strings.ToValidUTF8(it.ID, "\uFFFD"); id != it.ID {
+	if id := fileID(it.ID); id != it.ID { // so that a shard can become rows that name files
 		it.ID = id
 		s.w.Renamed++
 	}
