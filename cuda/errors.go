@@ -55,6 +55,7 @@ const (
 	codeOutOfMemory    = 2
 	codeNoDevice       = 100
 	codeInvalidDevice  = 101
+	codeNotFound       = 500
 	codeNotReady       = 600
 	codeSystemNotReady = 802
 	codeDriverMismatch = 803

@@ -23,9 +23,9 @@ type engine interface {
 	bindSink(sink int, data []float32)
 	// accumulate says whether gradients are added to what is there.
 	accumulate(on bool)
-	// forward and backward run the phases.
-	forward()
-	backward()
+	// forward and backward run the phases. An error, which the host has none of, ends the Program.
+	forward() error
+	backward() error
 	// floats is the memory of a slot.
 	floats(slot int) []float32
 	// arenaBytes is the size of the arena.
@@ -125,13 +125,14 @@ func (e *cpuEngine) floats(slot int) []float32 {
 	return memory[s.offset : s.offset+s.size : s.offset+s.size]
 }
 
-func (e *cpuEngine) forward() {
+func (e *cpuEngine) forward() error {
 	for i, c := range e.calls[:e.plan.forward] {
 		e.plan.steps[i].kind.run(c)
 	}
+	return nil
 }
 
-func (e *cpuEngine) backward() {
+func (e *cpuEngine) backward() error {
 	if e.dirty {
 		e.route()
 	}
@@ -147,6 +148,7 @@ func (e *cpuEngine) backward() {
 			e.deliver(i)
 		}
 	}
+	return nil
 }
 
 // route lets the ops of direct sinks write to the caller, or to the arena if

@@ -122,7 +122,9 @@ func (p *Program) Forward() error {
 			}
 		}
 	}
-	p.engine.forward()
+	if err := p.engine.forward(); err != nil {
+		return fmt.Errorf("graph: forward: %w", err)
+	}
 	p.state = stateForward
 	return nil
 }
@@ -159,7 +161,9 @@ func (p *Program) Backward(upstream []float32) error {
 	if p.upstream >= 0 {
 		p.engine.bindFloats(p.upstream, upstream)
 	}
-	p.engine.backward()
+	if err := p.engine.backward(); err != nil {
+		return fmt.Errorf("graph: backward: %w", err)
+	}
 	p.state = stateBackward
 	return nil
 }

@@ -47,6 +47,15 @@ func newDropoutMask(op string, rate float32, seed, stream uint64) dropoutMask {
 	}
 }
 
+// DropoutMask returns what the mask of [Dropout] is made of, for devices with kernels of their own: element i is kept,
+// and multiplied by scale, where its random bits, a function of key and i, are not below threshold.
+//
+// DropoutMask panics if rate is not in [0, 1).
+func DropoutMask(rate float32, seed, stream uint64) (scale float32, threshold uint32, key uint64) {
+	m := newDropoutMask("DropoutMask", rate, seed, stream)
+	return m.scale, m.threshold, m.key
+}
+
 // apply writes elements at, at+1, … of a masked vector to y, given those of the
 // vector; y may be x.
 func (m *dropoutMask) apply(y, x []float32, at int) {

@@ -8,6 +8,8 @@
 //   thread_x, block_x, threads_x, blocks_x (y, z)
 //   barrier()                        of the block
 //   shuffle_down(v, d), shuffle_xor(v, mask)   of a whole warp
+//   exp2_near(x), log2_near(x)       to 2 units of the last place, as the hardware has them
+//   root(x), fma1(a, b, c)           rounded to nearest
 #pragma once
 
 #if defined(RELSIM_FAKE)
@@ -36,6 +38,13 @@
 #define barrier() __nvvm_bar_sync(0)
 DEVICE float shuffle_down(float v, int d) { return __nvvm_shfl_sync_down_f32(0xffffffffu, v, d, 31); }
 DEVICE float shuffle_xor(float v, int mask) { return __nvvm_shfl_sync_bfly_f32(0xffffffffu, v, mask, 31); }
+DEVICE float exp2_near(float x) { return __nvvm_ex2_approx_f(x); }
+DEVICE float log2_near(float x) { return __nvvm_lg2_approx_f(x); }
+DEVICE float root(float x) { return __nvvm_sqrt_rn_f(x); }
+DEVICE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+DEVICE float floor1(float x) { return __builtin_floorf(x); }
+DEVICE unsigned bits_of(float x) { return __builtin_bit_cast(unsigned, x); }
+DEVICE float float_of(unsigned b) { return __builtin_bit_cast(float, b); }
 
 #else
 
@@ -56,6 +65,21 @@ DEVICE float shuffle_xor(float v, int mask) { return __nvvm_shfl_sync_bfly_f32(0
 #define barrier() __syncthreads()
 DEVICE float shuffle_down(float v, int d) { return __shfl_down_sync(0xffffffffu, v, d); }
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+DEVICE float exp2_near(float x) {
+    float y;
+    asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE float log2_near(float x) {
+    float y;
+    asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE float root(float x) { return __fsqrt_rn(x); }
+DEVICE float fma1(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+DEVICE float floor1(float x) { return floorf(x); }
+DEVICE unsigned bits_of(float x) { return __float_as_uint(x); }
+DEVICE float float_of(unsigned b) { return __uint_as_float(b); }
 
 #endif
 

@@ -45,7 +45,7 @@ struct Piece {
 struct Block {
     std::vector<Fiber> fibers;
     const Bound *body;
-    std::vector<char> memory; // shared
+    std::vector<char> *memory; // shared
     size_t used, limit;
     std::map<const void *, Piece> pieces;
     char *dynamic;
@@ -209,9 +209,9 @@ int checkRedZones() {
 
 char *take(size_t size) {
     size_t begin = (block->used + 15) & ~size_t(15);
-    if (begin + size + redZone > block->memory.size())
+    if (begin + size + redZone > block->memory->size())
         return nullptr;
-    char *p = block->memory.data() + begin;
+    char *p = block->memory->data() + begin;
     memset(p, 0xff, size); // NaN
     memset(p + size, redByte, redZone);
     block->used = begin + size + redZone;
@@ -254,18 +254,21 @@ void foreignPointer(const char *kernel, int parameter, const void *p) {
 }
 
 int runGrid(const Launch &l, Random &random, std::string &trouble) {
+    static std::vector<char *> stacks; // of earlier launches; one runs at a time
+    static std::vector<char> memory(maxShared + (256 << 10));
     Block b;
     block = &b;
-    int n = l.threads.x * l.threads.y * l.threads.z;
-    b.fibers.resize(n);
-    b.body = &l.body;
-    b.memory.resize(maxShared + (256 << 10));
-    size_t page = 4096;
-    for (auto &f : b.fibers) {
+    size_t n = size_t(l.threads.x) * l.threads.y * l.threads.z, page = 4096;
+    while (stacks.size() < n) {
         char *m = (char *)mmap(nullptr, stackSize + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         mprotect(m, page, PROT_NONE);
-        f.stack = m + page;
+        stacks.push_back(m + page);
     }
+    b.fibers.resize(n);
+    b.body = &l.body;
+    b.memory = &memory;
+    for (size_t i = 0; i < n; i++)
+        b.fibers[i].stack = stacks[i];
     struct sigaction action {};
     action.sa_sigaction = onFault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -292,7 +295,7 @@ int runGrid(const Launch &l, Random &random, std::string &trouble) {
                 b.dynamic = take(l.shared);
                 b.pieces[&dynamicKey] = {b.dynamic, l.shared};
             }
-            for (int t = 0; t < n; t++) {
+            for (int t = 0; t < (int)n; t++) {
                 Int3 thread{t % l.threads.x, t / l.threads.x % l.threads.y, t / l.threads.x / l.threads.y};
                 b.fibers[t].place = {thread, where, l.threads, l.blocks, t, t % 32, t / 32};
                 prepare(b.fibers[t]);
@@ -305,8 +308,6 @@ int runGrid(const Launch &l, Random &random, std::string &trouble) {
     b.running = false;
     sigaction(SIGSEGV, &oldSegv, nullptr);
     sigaction(SIGBUS, &oldBus, nullptr);
-    for (auto &f : b.fibers)
-        munmap(f.stack - page, stackSize + page);
     block = nullptr;
     trouble = b.trouble;
     return status;

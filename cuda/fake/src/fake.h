@@ -104,3 +104,19 @@ template <class T> static inline T shuffle_xor(T v, int mask) {
     fake::exchange(&v, &r, fake::current->lane ^ mask, sizeof v);
     return r;
 }
+
+static inline float exp2_near(float x) { return exp2f(x); }
+static inline float log2_near(float x) { return log2f(x); }
+static inline float root(float x) { return sqrtf(x); }
+static inline float fma1(float a, float b, float c) { return fmaf(a, b, c); }
+static inline float floor1(float x) { return floorf(x); }
+static inline unsigned bits_of(float x) {
+    unsigned b;
+    memcpy(&b, &x, 4);
+    return b;
+}
+static inline float float_of(unsigned b) {
+    float x;
+    memcpy(&x, &b, 4);
+    return x;
+}

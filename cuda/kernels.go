@@ -1,0 +1,56 @@
+package cuda
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:generate go run ./_gen
+
+// sources are the kernels in CUDA C, and as PTX for devices from 7.0 and from 8.0 on.
+//
+//go:embed kernels/*.cu kernels/*.h kernels/ptx/*.ptx
+var sources embed.FS
+
+// kernelFiles returns the names of the files of kernels, without their ending.
+func kernelFiles() []string {
+	entries, err := sources.ReadDir("kernels")
+	if err != nil {
+		panic(err) // embedded
+	}
+	var names []string
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), ".cu"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func embedded(name string) string {
+	text, err := sources.ReadFile(name)
+	if err != nil {
+		panic(err) // embedded
+	}
+	return string(text)
+}
+
+// headers are what kernels include, by name.
+func headers() map[string]string {
+	return map[string]string{"port.h": embedded("kernels/port.h"), "common.h": embedded("kernels/common.h")}
+}
+
+// ptxArchs are the architectures of the PTX, the best first.
+var ptxArchs = []int{80, 70}
+
+// ptxFor returns the PTX of a file of kernels that a device of an architecture can run.
+func ptxFor(file string, arch int) (string, error) {
+	i := slices.IndexFunc(ptxArchs, func(a int) bool { return a <= arch })
+	if i < 0 {
+		return "", fmt.Errorf("cuda: %w: its compute capability is %d.%d: want %d.%d or more", ErrUnavailable, arch/10, arch%10, 7, 0)
+	}
+	return embedded(path.Join("kernels/ptx", fmt.Sprintf("%s.sm_%d.ptx", file, ptxArchs[i]))), nil
+}

@@ -1,0 +1,197 @@
+//go:build linux && amd64 && !nogpu
+
+package graph
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/ebitengine/purego"
+
+	"relsim/cuda"
+	"relsim/cuda/fake"
+	"relsim/dynlib"
+)
+
+// openGPU opens a GPU, or a driver that runs on the host where none is named. seeds are the orders in which that one
+// runs threads, one after the other: set chooses.
+func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
+	t.Helper()
+	path := os.Getenv(cuda.DriverEnv)
+	seeds, set = 1, func(int) {}
+	if path == "" {
+		files, err := filepath.Glob("../cuda/kernels/*.cu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err = fake.Build(context.Background(), t.TempDir(), "../cuda/kernels", files)
+		if errors.Is(err, fake.ErrNoCompiler) {
+			t.Skip("NOT RUN: the fake driver: ", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(cuda.DriverEnv, path)
+		lib, err := dynlib.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset, err := lib.Function("fakeReset")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds, set = 9, func(seed int) { purego.SyscallN(reset, uintptr(seed)) }
+	}
+	d, err := cuda.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	g, err = NewGPU(d, nil, func(s string) { t.Log(s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g, seeds, set
+}
+
+// The ops and whole towers on a GPU. It is one test because a process opens one driver.
+func TestGPU(t *testing.T) {
+	g, seeds, set := openGPU(t)
+	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
+	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
+}
+
+// testOpsOnGPU compares every op with its definition, as TestOps does on the host.
+func testOpsOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
+	for _, c := range opCases() {
+		tol := c.tol
+		if tol == 0 {
+			tol = 2e-5
+		}
+		t.Run(c.name, func(t *testing.T) {
+			d := draw(t, c)
+			value := c.oracle(d.exact)
+			gradients := map[*Node][]float64{}
+			for i, n := range d.in {
+				if c.inputs[i].wrt {
+					gradients[n] = numericGradient(c.oracle, d.exact, i, d.upstream, sample(len(d.exact[i])))
+				}
+			}
+			config := d.config()
+			config.Backend = g
+			p := mustCompile(t, d.b, config)
+			defer p.Close()
+			d.bind(t, p)
+			got := map[*Node][]float32{}
+			for _, n := range d.wrt {
+				got[n] = make([]float32, operandOf(n).size())
+				must(t, p.SetGrad(n, got[n]))
+			}
+			for seed := range seeds {
+				set(seed)
+				must(t, p.Forward())
+				near(t, "value", p.Value(d.out), value, tol)
+				if len(d.wrt) == 0 {
+					continue
+				}
+				must(t, p.Backward(d.upstream))
+				for _, n := range d.wrt {
+					var picked []float32
+					for _, i := range sample(len(got[n])) {
+						picked = append(picked, got[n][i])
+					}
+					near(t, "gradient of "+n.Name(), picked, gradients[n], tol)
+				}
+			}
+		})
+	}
+}
+
+// testTowerOnGPU runs steps of a transformer with dropout, two micro-batches each, and compares embeddings and gradients with
+// those of the host, in every way to lay memory out. Every seed has to give the same bits.
+func testTowerOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
+	tw := newTower(8, 2, 0.1)
+	upstream := uniform(rand.New(rand.NewPCG(1, 1)), operandOf(tw.emb).size())
+	step := func(c Config) (map[string][]float32, []float32) {
+		c.Embedding, c.Wrt, c.Training = tw.emb, tw.b.Params(), true
+		p := mustCompile(t, tw.b, c)
+		defer p.Close()
+		v := newValues(tw.b, 1)
+		for name, n := range tw.b.leaves {
+			must(t, p.SetFloats(n, v.data[name]))
+		}
+		for i, n := range p.Wrt() {
+			if c.Lent != nil {
+				v.grad[n.Name()] = c.Lent[c.LentAt[i]:][:operandOf(n).size()]
+			} else {
+				must(t, p.SetGrad(n, v.grad[n.Name()]))
+			}
+		}
+		for i := range 2 {
+			p.SetSeed(uint64(i))
+			p.SetAccumulate(i > 0 && c.Lent == nil)
+			must(t, p.Forward())
+			must(t, p.Backward(upstream))
+		}
+		return v.grad, slices.Clone(p.Value(tw.emb))
+	}
+	lend := func(c Config) Config {
+		for _, n := range tw.b.Params() {
+			c.LentAt = append(c.LentAt, len(c.Lent))
+			c.Lent = append(c.Lent, make([]float32, operandOf(n).size())...)
+		}
+		return c
+	}
+	for _, tt := range []struct {
+		name   string
+		config func() Config
+	}{
+		{"plain", func() Config { return Config{} }},
+		{"checkpoints", func() Config { return Config{Checkpoint: true} }},
+		{"lent", func() Config { return lend(Config{}) }},
+		{"one op a step", func() Config { return Config{apart: true} }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			set(0)
+			wantGrads, wantEmbedding := step(tt.config())
+			var firstGrads map[string][]float32
+			var firstEmbedding []float32
+			for seed := range min(seeds, 3) {
+				set(seed)
+				c := tt.config()
+				c.Backend = g
+				grads, embedding := step(c)
+				near(t, "embedding", embedding, widened(wantEmbedding), 1e-5)
+				for name := range grads {
+					near(t, "gradient of "+name, grads[name], widened(wantGrads[name]), 5e-5)
+				}
+				if seed == 0 {
+					firstGrads, firstEmbedding = grads, embedding
+					continue
+				}
+				sameBits(t, "embedding", embedding, firstEmbedding)
+				for name := range grads {
+					sameBits(t, "gradient of "+name, grads[name], firstGrads[name])
+				}
+			}
+		})
+	}
+}
+
+func widened(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
