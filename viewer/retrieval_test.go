@@ -221,7 +221,7 @@ func tryRetrieval(t *testing.T, b *browsertest.Browser, address string) {
 	is(position, "Query 1 of 150")
 	is("document.querySelectorAll('#rows .method').length", "3")
 	is("[...document.querySelectorAll('#rows h3')].map(h => h.firstChild.textContent).join()", "ours,theirs,<b>twins</b>")
-	is("[...document.querySelectorAll('.method:first-child .hit b')].map(b => b.textContent).join()", "✓ right,✗ wrong,≈ look-alike")
+	is("[...document.querySelectorAll('.method:first-child .hit b')].map(b => b.textContent).join()", "✓ right,✗ wrong,≈ twin")
 	is("document.querySelector('#metrics tbody tr').cells[2].textContent", "62.5 61.5–63.5")
 	is("document.querySelector('#metrics tbody tr:nth-child(2)').cells[1].textContent", "10.0 15/150")
 	is("document.querySelector('.hit img').alt", "{Subject} in step 0")

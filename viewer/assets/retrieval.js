@@ -9,12 +9,12 @@
   const caption = i => items.texts[items.caption[i]];
   const relation = i => items.texts[items.relation[i]];
   const judged = queries.judged.includes('1');
-  const marks = {r: ['✓', 'right'], w: ['✗', 'wrong'], t: ['≈', 'look-alike'], u: ['·', 'not judged']};
+  const marks = {r: ['✓', 'right'], w: ['✗', 'wrong'], t: ['≈', 'twin'], u: ['·', 'not judged']};
   const meaning = {
     r: head.positives === 'relation' ? 'of the query’s relation' : 'with the query’s caption',
-    w: 'neither', t: 'twin: the query’s colours and shapes in another relation', u: 'the query has no picture that could be right',
+    w: 'neither', t: 'the query’s colours and shapes in another relation', u: 'the query has no picture that could be right',
   };
-  const does = {right: 'is right', wrong: 'is wrong', twin: 'finds a look-alike'};
+  const does = {right: 'is right', wrong: 'is wrong', twin: 'finds a twin'};
 
   // State: what the address says.
   const defaults = () => ({query: '', methods: names.map((_, i) => i), search: '', relation: '', part: '', a: -1, ax: 'right', b: -1, bx: 'wrong', k: 1});
@@ -75,10 +75,14 @@
     twin: (m, q, k) => within(rank(queries.twin, m, q), k),
   };
 
+  let low = null; // texts in small letters, once they are searched
   function fitting() {
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
     let hit = null; // of texts
-    if (words.length) hit = items.texts.map(t => { const low = t.toLowerCase(); return words.every(w => low.includes(w)); });
+    if (words.length) {
+      low ||= items.texts.map(t => t.toLowerCase());
+      hit = low.map(t => words.every(w => t.includes(w)));
+    }
     const wanted = state.search.trim();
     const out = new Int32Array(total);
     let n = 0;
