@@ -52,6 +52,10 @@ type Config struct {
 	Optimizer  optim.Config `json:"optimizer"`
 	Average    float64      `json:"average"` // decay of the averaged weights that are evaluated and saved; 0: none
 
+	// Shuffle is the number of pictures of the buffer that data in shards are shuffled through, shard by shard; 0: the
+	// order is random as a whole. See [dataloader.Config].
+	Shuffle int `json:"shuffle,omitempty"`
+
 	WordDropout float64              `json:"word_dropout"`
 	Flip        bool                 `json:"flip"` // augment by left-right flips
 	Turn        bool                 `json:"turn"` // augment by quarter turns, gravity permitting
@@ -149,6 +153,7 @@ func (c Config) Validate() error {
 		{"warmup", c.Warmup >= 0 && c.warmupSteps() < c.Steps, c.Warmup, "fewer steps than the run has, or a share of them"},
 		{"layer_decay", c.LayerDecay >= 0 && c.LayerDecay <= 1, c.LayerDecay, "above 0, at most 1, or 0 for none"},
 		{"average", c.Average >= 0 && c.Average < 1, c.Average, "0 to below 1"},
+		{"shuffle", c.Shuffle >= 0, c.Shuffle, "0 or more pictures"},
 		{"word_dropout", c.WordDropout >= 0 && c.WordDropout < 1, c.WordDropout, "0 to below 1"},
 	} {
 		if !f.ok {

@@ -129,16 +129,20 @@ func (s Source) check() error {
 	if err != nil {
 		return err
 	}
-	table := val.Table
+	table, rows, named := val.Table, val.Rows, ""
 	for _, part := range s.parts() {
 		format, err := formatOf(part.Data)
 		if err != nil {
 			return err
 		}
-		if part.Images != "" && !format.Rows && !val.Rows {
-			return fmt.Errorf("training: %s is %s: it takes no folder of images", part.Data, format.Name)
+		if part.Images != "" && !format.Rows {
+			named = fmt.Sprintf("%s is %s", part.Data, format.Name)
 		}
+		rows = rows || part.Images != "" && format.Rows
 		table = table || format.Table
+	}
+	if named != "" && !rows {
+		return fmt.Errorf("training: %s: it takes no folder of images", named)
 	}
 	if !table && (s.ImageKey != "" || s.CaptionKey != "" || s.Separator != "") {
 		return fmt.Errorf("training: %s has no columns to be named, and no separator: only CSV and the like have", s.Data)
@@ -187,12 +191,37 @@ func OpenData(ctx context.Context, s Source) (*Data, error) {
 		d.Val, err = formats.Open(ctx, s.Val, s.options(s.Images))
 		return d, err
 	}
-	d.Train, d.Val = dataloader.Split(d.Train, s.Share)
+	if d.Train, d.Val, err = split(d.Train, s.Share); err != nil {
+		return nil, err
+	}
 	if d.Train.Len() == 0 || d.Val.Len() < 2 {
 		return nil, fmt.Errorf("training: %s: %d rows to train and %d to validate on after splitting off %v: name a validation file",
 			s.Data, d.Train.Len(), d.Val.Len(), s.Share)
 	}
 	return d, nil
+}
+
+// split is [dataloader.Split], but that the pictures of a group, which share their caption, stay together.
+func split(ds dataloader.Dataset, share float64) (train, val dataloader.Dataset, err error) {
+	groups := false
+	for i := 0; i < ds.Len() && !groups; i++ {
+		groups = ds.Item(i).Group != ""
+	}
+	if !groups {
+		train, val = dataloader.Split(ds, share)
+		return train, val, nil
+	}
+	rule := dataloader.Rule{Val: share, Keys: func(i int) []string {
+		if group := ds.Item(i).Group; group != "" {
+			return []string{group}
+		}
+		return nil
+	}}
+	inTrain, inVal, _, err := rule.Divide(ds)
+	if err != nil {
+		return nil, nil, err
+	}
+	return dataloader.Subset(ds, ds.Name()+" (train)", inTrain), dataloader.Subset(ds, ds.Name()+" (val)", inVal), nil
 }
 
 // openTrain opens all data to train on, mixed where they are several.

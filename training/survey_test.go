@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"relsim/dataloader"
 	"relsim/loss"
 	"relsim/nn"
 )
@@ -168,6 +169,39 @@ func TestSeveralCaptionsAndSets(t *testing.T) {
 	}
 	if _, err := Run(t.Context(), c, o, d, Observer{}); err == nil || !strings.Contains(err.Error(), "data differ: weights [3 0.5] in the checkpoint, [1 1] asked for") {
 		t.Errorf("a run goes on with other weights: %v", err)
+	}
+}
+
+// What is split off keeps groups whole; rows without groups are split as they always were.
+func TestSplitByGroup(t *testing.T) {
+	var items, bare []dataloader.Item
+	for i := range 900 {
+		it := dataloader.Item{ID: fmt.Sprint("picture ", i), Group: fmt.Sprint(i / 3), Caption: "c"}
+		items = append(items, it)
+		it.Group = ""
+		bare = append(bare, it)
+	}
+	train, val, err := split(dataloader.NewRows("groups", "f", items, nil), 0.2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := make(map[string]int)
+	for i := range val.Len() {
+		in[val.Item(i).Group]++
+	}
+	if train.Len()+val.Len() != 900 || len(in) < 30 || len(in) > 90 {
+		t.Errorf("%d and %d items, %d groups", train.Len(), val.Len(), len(in))
+	}
+	for group, n := range in {
+		if n != 3 {
+			t.Errorf("%d of group %s are split off, want all 3", n, group)
+		}
+	}
+	ds := dataloader.NewRows("bare", "f", bare, nil)
+	train, val, err = split(ds, 0.2)
+	wantTrain, wantVal := dataloader.Split(ds, 0.2)
+	if err != nil || train.Fingerprint() != wantTrain.Fingerprint() || val.Fingerprint() != wantVal.Fingerprint() {
+		t.Errorf("%v: rows without groups are split otherwise", err)
 	}
 }
 

@@ -156,7 +156,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	}
 	if t.loader, err = dataloader.New(d.Train, dataloader.Config{
 		Batch: c.Batch, Micro: c.MicroBatch, Keep: o.keepPictures, Workers: o.Workers, Seed: c.Seed, Transform: transform,
-		MaxBroken: maxBroken, SkippedPath: t.loaderList(),
+		MaxBroken: maxBroken, SkippedPath: t.loaderList(), Shuffle: c.Shuffle,
 	}); err != nil {
 		return nil, err
 	}

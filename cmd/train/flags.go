@@ -32,6 +32,7 @@ type options struct {
 	weights        []float64
 	val            string
 	columns        columns
+	shuffle        int
 	valShare       float64
 	scenesSize     int
 	scenesProfiles int
@@ -115,18 +116,23 @@ const usageText = `train: train a model of relational visual similarity, evaluat
   train --data pictures/ --steps 1000
 
 Data
-  --data scenes|FILE|DIR the embedded benchmark, or data of your own, by content:
-                           rows {"image_hash","caption","url_link"}, one JSON object a line; CSV with names of columns in
-                           its first line; seed groups [{"anonymous_caption","image_urls"}]; each packed by gzip, too
+  --data scenes|FILE|DIR the embedded benchmark, or data of your own; the content says which:
+                           rows {"image_hash","caption","url_link"}, one JSON object a line; CSV whose first line names the
+                           columns; seed groups [{"anonymous_caption","image_urls"}]; each packed by gzip, too
+                           Parquet, with the pictures in it or beside it, one file or several
+                           shards of WebDataset: "DIR/{000000..000113}.tar", "a.tar::b.tar", a folder of them
                            a folder of pictures, with a.txt or a.json beside a.jpg
                          May be repeated: the sets are mixed
   --data-weights W,W…    how often a row of each --data comes in an epoch: 2 is twice, 0.5 every other time (1 each)
-  --images DIR           folder of the pictures: DIR/<image_hash>[.png|.jpg|.webp] (the folder images beside the rows); of
-                         several --data the first of all of them, or repeated, one for each
-  --csv-img-key NAME     column of a CSV with the path of the picture in that folder (filepath, or image_hash)
+  --images DIR           folder of the pictures: DIR/<image_hash>[.png|.jpg|.webp] (the folder images beside the rows);
+                         of several --data the one of all, or repeated, one for each
+  --csv-img-key NAME     column of CSV or Parquet with the path of the picture in that folder (filepath, or image_hash)
   --csv-caption-key NAME column with the caption (title, or caption)
   --csv-separator CHAR   between the fields; tab is a tab (found out)
-  --val FILE|DIR         data to validate and evaluate on; without it a part of --data is split off by hash
+  --shuffle-buffer N     read shards one after the other, in random order, and shuffle their pictures through a buffer of
+                         N (0: any picture of any shard may be next)
+  --val FILE|DIR         data to validate and evaluate on; without it a part of --data is split off by hash,
+                         groups as a whole
   --val-share P          that part (0.1)
   --scenes-size N        side of the generated pictures in pixels (64)
   --scenes-profiles N    attribute profiles of the generated training set, ten pictures each (2400)
@@ -223,6 +229,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.StringVar(&o.columns.image, "csv-img-key", "", "")
 	fs.StringVar(&o.columns.caption, "csv-caption-key", "", "")
 	fs.StringVar(&o.columns.separator, "csv-separator", "", "")
+	fs.IntVar(&o.shuffle, "shuffle-buffer", 0, "")
 	fs.StringVar(&o.val, "val", "", "")
 	fs.Float64Var(&o.valShare, "val-share", 0.1, "")
 	fs.IntVar(&o.scenesSize, "scenes-size", scenes.Default().Size, "")
@@ -559,6 +566,7 @@ func (o *options) training(n int) (training.Config, error) {
 	}
 	c.LearningRate, c.Warmup, c.Average, c.Seed = o.lr, o.warmup, o.average, o.seed
 	c.LayerDecay = o.layerDecay
+	c.Shuffle = o.shuffle
 	c.Optimizer.WeightDecay = o.decay
 	c.Flip, c.Turn = o.flip, o.turn
 	c.Freeze, c.FreezeBase = "", nil

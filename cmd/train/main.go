@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,6 +117,11 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	data, err := training.OpenData(ctx, source)
 	if err != nil {
 		return err
+	}
+	notes := slices.Concat(dataloader.Notes(data.Train), dataloader.Notes(data.Val)) // the same twice where Val is a part
+	slices.Sort(notes)
+	for _, note := range slices.Compact(notes) {
+		show.note("data: %s", note)
 	}
 	data.Train, data.Val = dataloader.WithCache(data.Train, cache), dataloader.WithCache(data.Val, cache)
 	config, err := o.training(max(data.Epoch(), 1))
