@@ -24,6 +24,8 @@ const dataUsage = `usage: view data SPEC [flags]
 
   SPEC                 what train takes as --data: a file of rows, a folder of pictures, shards
   --images DIR         folder of the pictures (the folder images beside the rows)
+  --csv-img-key NAME, --csv-caption-key NAME, --csv-separator CHAR  of a CSV, as train has them
+  --download DIR       folder of a download, whose ledger says what became of each row (the folder of the rows, if it is one)
   --check HOW          which pictures are missing or broken: decode looks into each, while the page is shown already;
                        files sees only whether they are there (decode)
 ` + servingUsage + `
@@ -39,7 +41,9 @@ Exit status: 0 done, or served and ended by Ctrl-C; 1 failed, 2 usage, 130 inter
 // dataOptions are the flags.
 type dataOptions struct {
 	serving
-	spec, images  string
+	spec          string
+	columns       formats.Options
+	download      string
 	check         string
 	export, embed string
 	side          int
@@ -54,7 +58,12 @@ func parseData(args []string, stderr io.Writer) (*dataOptions, error) {
 	fs.Usage = func() {}
 	o.flags(fs)
 	most := fs.String("embed-max", "64MiB", "")
-	fs.StringVar(&o.images, "images", "", "")
+	o.columns.Bare = true // rows can be looked at without their pictures
+	fs.StringVar(&o.columns.Images, "images", "", "")
+	fs.StringVar(&o.columns.ImageKey, "csv-img-key", "", "")
+	fs.StringVar(&o.columns.CaptionKey, "csv-caption-key", "", "")
+	fs.StringVar(&o.columns.Separator, "csv-separator", "", "")
+	fs.StringVar(&o.download, "download", "", "")
 	fs.StringVar(&o.check, "check", "decode", "")
 	fs.StringVar(&o.export, "export", "", "")
 	fs.StringVar(&o.embed, "embed", viewer.EmbedThumbs, "")
@@ -105,11 +114,15 @@ func viewData(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	ds, err := formats.Open(ctx, o.spec, formats.Options{Images: o.images, Bare: true})
+	ds, err := formats.Open(ctx, o.spec, o.columns)
 	if err != nil {
 		return err
 	}
-	page, err := viewer.NewDataPage(ds, nil)
+	known, err := downloads(o.download, o.spec)
+	if err != nil {
+		return err
+	}
+	page, err := viewer.NewDataPage(ds, known)
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,13 @@
 //	view study RUN|rankings.jsonl.gz [--methods OURS,OTHER,…] [--n N] [--votes FILE]
 //	view study --tally votes.jsonl… [--out DIR] [--json]
 //
-// "view data" shows the rows and pictures of a data set, which is whatever train takes as --data: a file of rows, a folder
+// "view data" shows the rows and pictures of a data set, which is what train takes as --data: a file of rows, a folder
 // of pictures, shards. The page searches in captions as one types; it filters by placeholder, relation, family, group, split
 // and by whether a picture is there; it sorts, shows groups together and the captions most similar to one; its address holds
 // all of that. Pictures that are missing or broken are counted, which --check says how. A page that --export writes has small
 // copies of the pictures in it (--embed thumbs, up to --embed-max of them, and links to the files of the others), relative
-// links alone (--embed links) or no pictures (--embed none). Pictures belong to their owners: a file that embeds copies of
+// links alone (--embed links) or no pictures (--embed none). In the folder of a download, the ledger's states are shown and
+// filtered by. Pictures belong to their owners: a file that embeds copies of
 // them passes these on.
 //
 // "view retrieval" shows what every method of an evaluation finds for every query: a query, the methods side by side, what
