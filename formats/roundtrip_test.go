@@ -135,3 +135,18 @@ func TestFolderHolds(t *testing.T) {
 		}
 	}
 }
+
+// What is written gives the samples of JSON lines, in their order, for a seed.
+func TestWrittenSamples(t *testing.T) {
+	list := samples(t)
+	reference, o := layouts[0].write(t, list)
+	want, err := Open(t.Context(), reference, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range written {
+		if !format.once {
+			t.Run(format.o.Format+filepath.Ext(format.dst), func(t *testing.T) { same(t, writtenAs(t, want, format.dst, format.o), want) })
+		}
+	}
+}

@@ -118,11 +118,8 @@ func convert(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err := errors.Join(o.finish("convert"), source.Validate()); err != nil {
 		return command.Usage(err)
 	}
-	kind, paths, err := formats.Identify(*from)
-	if err != nil {
-		return err
-	}
-	ds, _, err := openAlone(ctx, *from, paths[0], source, o.NoImages && kind.Rows)
+	source.Bare = o.NoImages
+	ds, err := formats.Open(ctx, *from, source)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -86,7 +86,8 @@ func split(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ds, alone, err := openAlone(ctx, *from, paths[0], source, !*copies && kind.Rows && *by != "phash")
+	source.Bare = !*copies && *by != "phash"
+	ds, err := formats.Open(ctx, *from, source)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func split(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	sum.Shared = shared(ds, sides)
-	o.target(ds, kind, paths[0], *copies, alone)
+	o.target(ds, kind, paths[0], *copies)
 	finish = o.progress("writing", stderr)
 	list, err := formats.WriteParts(ctx, *out, parts, o.WriteOptions)
 	finish()
@@ -160,21 +161,8 @@ func split(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-// openAlone opens a data set. Where rows may be opened alone, the folder of their pictures need not be there; alone says
-// that it is not.
-func openAlone(ctx context.Context, spec, path string, o formats.Options, may bool) (ds dataloader.Dataset, alone bool, err error) {
-	ds, err = formats.Open(ctx, spec, o)
-	if err != nil && may && o.Images == "" && errors.Is(err, fs.ErrNotExist) {
-		o.Images = filepath.Dir(path)
-		if ds, e := formats.Open(ctx, spec, o); e == nil {
-			return ds, true, nil
-		}
-	}
-	return ds, false, err
-}
-
 // target decides in which format the parts are written, and how they come by their pictures.
-func (o *outputFlags) target(ds dataloader.Dataset, kind *formats.Format, path string, copies, alone bool) {
+func (o *outputFlags) target(ds dataloader.Dataset, kind *formats.Format, path string, copies bool) {
 	if o.Format == "" {
 		o.Format = formats.FormatAt(path)
 	}
@@ -189,7 +177,7 @@ func (o *outputFlags) target(ds dataloader.Dataset, kind *formats.Format, path s
 		return
 	}
 	o.NoImages = true
-	if !alone {
+	if info, err := os.Stat(folder); err == nil && info.IsDir() { // else nobody has the pictures yet
 		o.Refer = folder
 	}
 	switch {
