@@ -79,11 +79,11 @@ func (p Price) Of(u Usage) float64 {
 // Known reports whether there is a price.
 func (p Price) Known() bool { return p.Input > 0 || p.Output > 0 }
 
-// Estimate is what it takes to answer the questions of a plan that have no answer yet.
+// Estimate is what it takes to answer the questions of a plan that are to be asked.
 type Estimate struct {
 	Pairs     int `json:"pairs"`     // of a query and a picture, over methods and ranks
 	Questions int `json:"questions"` // distinct ones, both orders counted
-	Answered  int `json:"answered"`  // of these, by earlier runs
+	Answered  int `json:"answered"`  // of these, by earlier runs, and not to be asked again
 	Broken    int `json:"broken"`    // of these, whose pictures cannot be read
 	ToAsk     int `json:"to_ask"`
 	// Input tokens are estimated, Output tokens are the most there can be: all of MaxTokens, every time. Tries that fail

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -260,22 +261,37 @@ func (p *Plan) tokens(q Question, rule ImageTokens) Usage {
 	return u
 }
 
-// Estimate says what the questions without an answer in s take. A nil s has none.
-func (p *Plan) Estimate(s *Store, rule ImageTokens, price Price) Estimate {
-	e := Estimate{Questions: len(p.Questions) + p.broken, Broken: p.broken}
+// Estimate says what it takes to ask the questions that [Run] would, with a keeping the answers.
+func (p *Plan) Estimate(a Answers, o RunOptions) Estimate {
+	e := Estimate{Questions: len(p.Questions) + p.broken, Broken: p.broken, Answered: len(p.Questions)}
 	p.pairs(func(_, _, _, _, _ int) { e.Pairs++ })
-	for _, q := range p.Questions {
-		if s != nil {
-			if _, ok := s.Get(q.Key); ok {
-				e.Answered++
-				continue
-			}
-		}
+	for _, q := range p.toAsk(a, o.Again) {
 		e.ToAsk++
-		u := p.tokens(q, rule)
+		u := p.tokens(q, o.ImageTokens)
 		e.Input += u.Input
 		e.Output += u.Output
 	}
-	e.Cost = price.Of(Usage{e.Input, e.Output})
+	e.Answered -= e.ToAsk
+	e.Cost = o.Price.Of(Usage{e.Input, e.Output})
 	return e
+}
+
+// toAsk are the questions without an answer, and with again those without a score.
+func (p *Plan) toAsk(a Answers, again bool) []Question {
+	var list []Question
+	for _, q := range p.Questions {
+		if have, ok := a.Get(q.Key); !ok || again && have.Score == nil {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+// Session describes a run that asks so many questions.
+func (p *Plan) Session(endpoint string, questions int, when time.Time) Session {
+	c := p.Config
+	return Session{
+		Endpoint: endpoint, Model: c.Model, Prompt: c.Prompt.Version, PromptText: c.Prompt.Text(), Data: p.rankings.Data, Questions: questions,
+		When: when.UTC().Truncate(time.Second),
+	}
 }

@@ -94,7 +94,7 @@ func PublishedScores() []Published {
 }
 
 // Tally averages the answers in s. resamples is that of the intervals, over queries.
-func (p *Plan) Tally(s *Store, resamples int) *Result {
+func (p *Plan) Tally(s Answers, resamples int) *Result {
 	c := p.Config
 	r := &Result{
 		Data: p.rankings.Data, Split: p.rankings.Split, Model: c.Model, Prompt: c.Prompt.Version, PromptText: c.Prompt.Text(),
@@ -183,7 +183,7 @@ type orders struct {
 }
 
 // score is that of a pair: of one order, or the mean of both.
-func (p *Plan) score(s *Store, queryItem, found, query int, both *orders) (float64, bool) {
+func (p *Plan) score(s Answers, queryItem, found, query int, both *orders) (float64, bool) {
 	var sum float64
 	var list []float64
 	questions := p.questions(queryItem, found)
@@ -230,6 +230,14 @@ func (r *Result) OtherModels() []string {
 	}
 	slices.Sort(others)
 	return others
+}
+
+// Where names the data and the split, once.
+func (r *Result) Where() string {
+	if r.Split == "" || strings.HasSuffix(r.Data, r.Split) {
+		return r.Data
+	}
+	return r.Data + ", " + r.Split
 }
 
 // Group is what a method is shown with: "ours", "tuned" or "baselines". The first trained method is ours, other trained

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,12 +109,7 @@ func Run(ctx context.Context, p *Plan, s *Store, a Asker, source Source, o RunOp
 		plan: p, store: s, asker: a, o: o, pictures: newPictures(p, source), rng: rand.New(rand.NewPCG(p.Config.Seed, 1)),
 		outcome: Outcome{Reasons: make(map[string]int)},
 	}
-	var todo []Question
-	for _, q := range p.Questions {
-		if have, ok := s.Get(q.Key); !ok || o.Again && have.Score == nil {
-			todo = append(todo, q)
-		}
-	}
+	todo := p.toAsk(s, o.Again)
 	r.outcome.Total = len(todo)
 	if o.PerMinute > 0 {
 		r.requests = rate.NewLimiter(rate.Limit(o.PerMinute/60), 1)
@@ -250,7 +246,9 @@ func (r *run) answered(q Question, reply *Reply, tries int, took time.Duration) 
 	r.outcome.Done++
 	r.outcome.Answered++
 	if a.Score == nil {
-		r.outcome.Unparsed++
+		if r.outcome.Unparsed++; r.outcome.Unparsed == 1 && r.o.Notice != nil {
+			r.o.Notice("an answer is no score (%s: %s); such answers are counted, and take no part", a.Failure, quoted(cmp.Or(a.Text, a.Refusal)))
+		}
 	}
 	r.tell()
 	return nil

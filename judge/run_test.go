@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%d questions, want 24", len(p.Questions))
 	}
 	store := openStore(t)
-	e := p.Estimate(store, tiles, Price{Input: 1, Output: 10})
+	e := p.Estimate(store, quick(func(o *RunOptions) { o.Price = Price{Input: 1, Output: 10} }))
 	// A picture of 8 to 18 pixels is one tile of 85+170; the texts are 0.25 tokens a byte and 20.
 	text := p.Config.Prompt
 	input := 24 * (2*255 + (len(text.Ask)+len(text.First)+len(text.Second)+len(text.End)+3)/4 + 20)
@@ -68,12 +68,12 @@ func TestRun(t *testing.T) {
 		func(c *Config) { c.Prompt.Version = "x" },
 	} {
 		c := config(func(c *Config) { c.Top = 2 }, change)
-		if e := newPlan(t, ranked(6, 2), c, pictures).Estimate(store, tiles, Price{}); e.ToAsk != 24 {
+		if e := newPlan(t, ranked(6, 2), c, pictures).Estimate(store, quick()); e.ToAsk != 24 {
 			t.Errorf("%+v: %+v", c, e)
 		}
 	}
 	// Both orders of these are there already: i and its neighbours are queries of each other.
-	if e := newPlan(t, ranked(6, 2), config(func(c *Config) { c.Top, c.BothOrders = 2, true }), pictures).Estimate(store, tiles, Price{}); e.Questions != 24 || e.ToAsk != 0 {
+	if e := newPlan(t, ranked(6, 2), config(func(c *Config) { c.Top, c.BothOrders = 2, true }), pictures).Estimate(store, quick()); e.Questions != 24 || e.ToAsk != 0 {
 		t.Errorf("both orders: %+v", e)
 	}
 }
@@ -274,7 +274,7 @@ func TestTimeout(t *testing.T) {
 		t.Errorf("%+v, %v", outcome, err)
 	}
 	// Nobody says what they took: all tries count as estimated.
-	if want := 2 * p.Estimate(nil, tiles, Price{}).Input; outcome.Usage.Input != want {
+	if want := 2 * p.Estimate(Kept(nil), quick()).Input; outcome.Usage.Input != want {
 		t.Errorf("%d tokens, want %d", outcome.Usage.Input, want)
 	}
 	o.Tries = 1
@@ -289,7 +289,7 @@ func TestTimeout(t *testing.T) {
 func TestMaxCost(t *testing.T) {
 	pictures := files(t, 30)
 	p := newPlan(t, ranked(30, 1), config(), pictures)
-	each := p.Estimate(nil, tiles, Price{Input: 1, Output: 1}).Cost / 60
+	each := p.Estimate(Kept(nil), quick(func(o *RunOptions) { o.Price = Price{1, 1} })).Cost / 60
 	a := asker(func(ctx context.Context, r Request) (*Reply, error) {
 		time.Sleep(time.Millisecond)
 		return &Reply{Text: "5"}, nil
@@ -306,7 +306,7 @@ func TestMaxCost(t *testing.T) {
 func TestRates(t *testing.T) {
 	pictures := files(t, 5)
 	p := newPlan(t, ranked(5, 1), config(), pictures) // 10 questions
-	e := p.Estimate(nil, tiles, Price{})
+	e := p.Estimate(Kept(nil), quick())
 	a := asker(func(ctx context.Context, r Request) (*Reply, error) { return &Reply{Text: "5"}, nil })
 	for name, tt := range map[string]struct {
 		change  func(*RunOptions)

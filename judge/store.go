@@ -73,6 +73,20 @@ const (
 	maxLine = 1 << 20  // bytes of a line of the store
 )
 
+// Answers are those to some questions.
+type Answers interface {
+	Get(k Key) (Answer, bool)
+}
+
+// Kept are answers in memory, without their texts.
+type Kept map[Key]Answer
+
+// Get returns the answer to a question, if there is one.
+func (a Kept) Get(k Key) (Answer, bool) {
+	answer, ok := a[k]
+	return answer, ok
+}
+
 // Store is a file of answers, JSON lines that are only ever added to. It is locked while it is open, and every answer is
 // on the disk before the next one is added.
 type Store struct {
@@ -81,7 +95,7 @@ type Store struct {
 	file    *os.File
 	size    int64
 	lock    *flock.Flock
-	answers map[Key]Answer
+	answers Kept
 	// Cut is the number of bytes of a line that was only begun when an earlier run ended; Open has cut them off.
 	Cut int64
 }
@@ -139,7 +153,7 @@ func (s *Store) load() error {
 }
 
 // ReadStore reads the answers of a store that may be in use. What of the last line is there yet is left out.
-func ReadStore(path string) (map[Key]Answer, error) {
+func ReadStore(path string) (Kept, error) {
 	f, _, err := checkpoints.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("judge: read %w", err)
@@ -151,8 +165,8 @@ func ReadStore(path string) (map[Key]Answer, error) {
 
 // readAnswers reads lines up to the last line end, and returns how many bytes these have. Of two answers with one key the
 // later counts. Texts are not kept.
-func readAnswers(r io.Reader, name string) (answers map[Key]Answer, whole int64, err error) {
-	answers = make(map[Key]Answer)
+func readAnswers(r io.Reader, name string) (answers Kept, whole int64, err error) {
+	answers = make(Kept)
 	in := bufio.NewReaderSize(r, maxLine)
 	for n := 1; ; n++ {
 		text, err := in.ReadSlice('\n')

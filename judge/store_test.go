@@ -43,7 +43,7 @@ func TestStore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	check := func(answers map[Key]Answer) {
+	check := func(answers Kept) {
 		t.Helper()
 		if len(answers) != 3 {
 			t.Fatalf("%d answers, want 3", len(answers))

@@ -17,13 +17,22 @@
 //
 // The folder of the report holds index.html, its figures, metrics.json with the figures, and rankings.jsonl.gz with the
 // first ten pictures that every method finds for every query.
+//
+//	eval judge --run runs/mine --model NAME --dry-run
+//	eval judge --run runs/mine --model NAME --endpoint https://api.openai.com/v1
+//
+// "eval judge" lets a vision model behind an OpenAI-compatible endpoint score from 0 to 10 how far the same relation holds
+// in a query and in what each method found first for it, as the paper does. A pair that several methods found is asked
+// about once. The estimate comes first; --dry-run prints it, and ends. Answers go to judge.jsonl as they come, each on the
+// disk before the next, and are never asked again; an interrupted run is continued by the same command. Averages, with
+// intervals over queries, are printed and go to judge.html, judge.json and a figure. The key is read from OPENAI_API_KEY,
+// and is written nowhere. `eval judge --help` lists the flags.
 package main
 
 import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -89,6 +98,8 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --json               print one JSON object: what report/metrics.json holds
   --quiet              no progress
 
+eval judge lets a vision model score what was retrieved: "eval judge --help" says how.
+
 One dash or two. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
 `
 
@@ -97,6 +108,9 @@ func main() { command.Main(run) }
 // run is the command. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var results bytes.Buffer // written at the end, in one go: what a reader gets is whole
+	if len(args) > 0 && args[0] == "judge" {
+		return finish(ctx, "eval judge", runJudge(ctx, args[1:], &results, stderr), &results, stdout, stderr)
+	}
 	o, err := parse(args, &results)
 	if err == nil {
 		if err = kernel.Init(); err != nil {
@@ -109,12 +123,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		err = o.evaluate(ctx, args, &results, stderr)
 	}
-	if (err == nil || errors.Is(err, flag.ErrHelp)) && results.Len() > 0 {
-		if _, failed := stdout.Write(results.Bytes()); failed != nil {
+	return finish(ctx, "eval", err, &results, stdout, stderr)
+}
+
+// finish prints the results that there are, and returns the exit status.
+func finish(ctx context.Context, name string, err error, results *bytes.Buffer, stdout, stderr io.Writer) int {
+	if results.Len() > 0 {
+		if _, failed := stdout.Write(results.Bytes()); failed != nil && (err == nil || errors.Is(err, flag.ErrHelp)) {
 			err = fmt.Errorf("standard output: %w", failed)
 		}
 	}
-	return command.Status(ctx, "eval", err, stderr)
+	return command.Status(ctx, name, err, stderr)
 }
 
 // options are the flags.
@@ -285,9 +304,7 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 		}
 	}
 	if o.json {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetIndent("", " ")
-		return encoder.Encode(evaluation.Result)
+		return printJSON(stdout, evaluation.Result)
 	}
 	fmt.Fprint(stdout, evaluation.Table())
 	if !o.noReport {

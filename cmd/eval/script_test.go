@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,7 +31,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script.Run(t, map[string]script.Command{"pictures": pictures}, func(e *testscript.Env) error {
+	commands := maps.Clone(judgeCommands)
+	commands["pictures"] = pictures
+	script.Run(t, commands, func(e *testscript.Env) error {
+		judges(e)
 		e.Setenv("PUBLISHED", filepath.Join(root, "pretrained", "testdata"))                    // tiny published models
 		e.Setenv("ALEX", filepath.Join(root, "lpips", "testdata", "alex", "model.safetensors")) // a small AlexNet with its head
 		return nil
