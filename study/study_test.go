@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -575,4 +577,56 @@ func FuzzReadVotes(f *testing.F) {
 		}
 		tally.Table()
 	})
+}
+
+// Raters vote at once, and each sends every answer from three windows: it is one vote.
+func TestAtOnce(t *testing.T) {
+	p := plan(t, 30, Options{N: 10, Seed: 1})
+	path := filepath.Join(t.TempDir(), "votes.jsonl")
+	c := open(t, path, p)
+	var wait sync.WaitGroup
+	for r := range 4 {
+		wait.Go(func() {
+			rater := fmt.Sprint("rater ", r)
+			for q, err := c.Ask(rater, Unanswered); q.Task != ""; q, err = c.Ask(rater, Unanswered) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var windows sync.WaitGroup
+				var kept, conflicts atomic.Int32
+				for w := range 3 {
+					windows.Go(func() {
+						answer := []string{A, A, B}[w]
+						switch _, err := c.Answer(rater, q.Task, answer, q.Revision, 0); {
+						case err == nil:
+							kept.Add(1)
+						case errors.Is(err, ErrConflict):
+							conflicts.Add(1)
+						default:
+							t.Error(err)
+						}
+					})
+				}
+				windows.Wait()
+				// Either both As are in, and B comes too late, or the other way round.
+				if k, n := kept.Load(), conflicts.Load(); k+n != 3 || k < 1 || k > 2 {
+					t.Errorf("%d kept, %d refused", k, n)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	c.Close()
+	v, err := ReadVotes(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(data, []byte("\n")); len(v.List) != 80 || n != 81 {
+		t.Errorf("%d votes in %d lines", len(v.List), n)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"relsim/dataloader"
 	"relsim/metrics"
@@ -199,12 +200,12 @@ func tryRetrieval(t *testing.T, b *browsertest.Browser, address string) {
 	is := func(expression, want string) {
 		t.Helper()
 		tab.Wait("(" + expression + ") !== undefined")
-		for deadline := 200; ; deadline-- { // what is asked for comes with the next rankings
+		for deadline := time.Now().Add(15 * time.Second); ; { // what is asked for comes with the next rankings
 			got := tab.Text("String(" + expression + ")")
 			if got == want {
 				return
 			}
-			if deadline == 0 {
+			if time.Now().After(deadline) {
 				t.Fatalf("%s: %s is %q, want %q", address, expression, got, want)
 			}
 			tab.Eval("new Promise(done => setTimeout(done, 5))", nil)

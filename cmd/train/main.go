@@ -14,7 +14,7 @@
 // missing, what cannot be read, and how long the run will take is said first. None of it changes a bit of the run.
 //
 // A run folder holds checkpoints, metrics.jsonl with every step, skipped.jsonl with the pictures that could not be read,
-// and report/index.html. An interrupted run (SIGINT or SIGTERM) saves a checkpoint and exits with status 130; the same
+// report/index.html, and report/rankings.jsonl.gz, which "view retrieval" shows. An interrupted run (SIGINT or SIGTERM) saves a checkpoint and exits with status 130; the same
 // command resumes it. `train --help` lists the flags.
 package main
 
