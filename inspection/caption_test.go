@@ -33,6 +33,8 @@ func TestAnalyse(t *testing.T) {
 		{"Subject} grows", 2, "", unopened, "", "", "", "Latin script"},
 		{"{} grows and { }", 2, "", emptyName, "", "", "", "English"},
 		{"{{Subject}} grows", 2, "Subject", nested, "", "", "", "Latin script"},
+		{"{A and {B} grow}, {{C}", 5, "B C", unclosed, "", "", "", "English"},
+		{"{A {B} C} or {D}}", 5, "B D", unopened + "|" + nested, "", "", "", "English"},
 		{"{1st} {a;b}", 3, "", oddName, "", "", "1st", "Latin script"},
 		{"[Subject] eats <Object>, [see below] and a<b", 8, "", brackets, "", "", "", "English"},
 		{"Ein Hund und die Katze mit dem Ball", 8, "", "", "", "", "", "German"},

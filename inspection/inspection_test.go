@@ -195,7 +195,7 @@ func TestInspect(t *testing.T) {
 		{"words", fmt.Sprint(r.Captions.Words.Min, r.Captions.Words.Max, r.Captions.Words.Median), "1 7 2"},
 		{"with placeholder", fmt.Sprint(r.Captions.Placeholders.With, r.Captions.Placeholders.Faulty, r.Captions.Placeholders.Distinct), "13 1 12"},
 		{"placeholders", counts(r.Captions.Placeholders.Names[:3]), "Objects=2 Subject=2 A=1"},
-		{"faults", counts(r.Captions.Placeholders.Faults), "braces in braces=1"},
+		{"faults", counts(r.Captions.Placeholders.Faults), "{ without }=1"},
 		{"each", fmt.Sprint(r.Captions.Placeholders.Each.Bins), "[{0 1 2} {1 2 12} {2 3 0} {3 4 1}]"},
 		{"anonymous", fmt.Sprint(r.Captions.Anonymous.Captions, r.Captions.Anonymous.Rows, r.Captions.Anonymous.Numbers), "2 2 1"},
 		{"anonymous reasons", counts(r.Captions.Anonymous.Reasons), "no placeholder=2 colour=1 name=1"},

@@ -123,7 +123,7 @@ func (p *picture) read(ctx context.Context, ds dataloader.Dataset, i int) error 
 		return ctx.Err()
 	}
 	if err != nil {
-		p.reason, p.detail = unread(err), err.Error()
+		p.reason, p.detail = unread(err), strings.TrimPrefix(err.Error(), "dataloader: decode: ")
 		return nil
 	}
 	p.bytes, p.sum, p.format = int64(len(data)), sha256.Sum256(data), formatOf(data)

@@ -53,26 +53,26 @@ func braceFaults(s string) []string {
 		}
 		faults = append(faults, f)
 	}
-	open := -1
+	open, depth, deepest := -1, 0, 0 // open: the { that is nearest
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '{':
-			if open >= 0 {
-				fault(nested)
-			} else {
-				open = i
-			}
+			open = i
+			depth++
+			deepest = max(deepest, depth)
 		case '}':
-			if open < 0 {
-				if !strings.Contains(s[:i], "{") || !strings.Contains(strings.Join(faults, ""), nested) {
-					fault(unopened)
-				}
+			if depth == 0 {
+				fault(unopened)
+				continue
+			}
+			depth--
+			if open < 0 { // that of a pair around another one
 				continue
 			}
 			switch inside := s[open+1 : i]; {
 			case strings.TrimSpace(inside) == "":
 				fault(emptyName)
-			case !strings.Contains(inside, "{") && !validName(inside):
+			case !validName(inside):
 				fault(oddName)
 			}
 			open = -1
@@ -85,8 +85,11 @@ func braceFaults(s string) []string {
 			}
 		}
 	}
-	if open >= 0 {
+	switch {
+	case depth > 0:
 		fault(unclosed)
+	case deepest > 1:
+		fault(nested)
 	}
 	return faults
 }

@@ -54,22 +54,27 @@ func linear(v []int) Distribution {
 	return d
 }
 
-// octaves describes positive numbers in bins whose bounds are 2^(k/2).
+// octaves describes positive numbers in bins whose bounds are 2^(k/2), as whole numbers.
 func octaves(v []int) Distribution {
 	d := describe(v)
 	if d.Count == 0 {
 		return d
 	}
-	bound := func(k int) float64 { return math.Round(math.Exp2(float64(k) / 2)) }
-	k := int(2 * math.Log2(max(float64(v[0]), 1)))
-	for bound(k) > float64(v[0]) && k > 0 {
-		k--
-	}
-	d.Bins = []Bin{{Low: bound(k), High: bound(k + 1)}}
-	for _, x := range v {
-		for float64(x) >= d.Bins[len(d.Bins)-1].High {
+	k := 0
+	bound := func() float64 { return math.Round(math.Exp2(float64(k) / 2)) }
+	next := func(low float64) Bin {
+		for bound() <= low {
 			k++
-			d.Bins = append(d.Bins, Bin{Low: bound(k), High: bound(k + 1)})
+		}
+		return Bin{Low: low, High: bound()}
+	}
+	for k++; bound() <= float64(v[0]); k++ {
+	}
+	k--
+	d.Bins = []Bin{next(bound())}
+	for _, x := range v {
+		for last := &d.Bins[len(d.Bins)-1]; float64(x) >= last.High; last = &d.Bins[len(d.Bins)-1] {
+			d.Bins = append(d.Bins, next(last.High))
 		}
 		d.Bins[len(d.Bins)-1].Count++
 	}

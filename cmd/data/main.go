@@ -5,6 +5,7 @@
 //	data model [--update] [--offline] [--max-size GB] [--quiet] NAME
 //	data convert --from SPEC --to SPEC [--format NAME] [--images DIR] [--no-images] [--shard-size N] [--force] [--json]
 //	data split --from SPEC --out DIR [--val P] [--test P] [--by WHAT] [--seed N] [--copy] [--force] [--json]
+//	data inspect --data SPEC [--images DIR] [--against SPEC] [--no-pictures] [--out FILE.html] [--fail-on NAMES] [--json]
 //
 // "data scenes" writes the embedded benchmark of relational scenes as files: DIR/train.jsonl, val.jsonl, test.jsonl
 // and near_miss.jsonl, one picture a line, and the pictures as DIR/images/<image_hash>.png. The folder is made beside
@@ -34,6 +35,17 @@
 // groups and captions stand in several parts is said. DIR/images is a link to the pictures; sets that hold their pictures
 // are written with them, and --copy does that for all.
 //
+// "data inspect" says what a data set consists of and what is wrong with it: rows, captions (lengths, placeholders, braces,
+// languages), pictures (sizes, formats, broken ones by reason), duplicates (by ID, address, bytes, look, and captions that say
+// nearly the same) and leaks, by the same, between its splits and, with --against, into another set. Pictures look the same
+// when their perceptual hashes, those of Python's imagehash, differ in at most --distance bits; captions are near when they
+// share --similar percent of their words, but for case, punctuation and the names of placeholders. A caption is not anonymous
+// enough when it has no placeholder, a capitalised word inside of a sentence, or a word for a colour: rules of thumb, and the
+// words are named. What a download left behind in the folder (ledger.jsonl) is counted by reason and host. --no-pictures
+// reads rows alone, --out writes a page with figures and small pictures, --json everything. The exit status is 0 whatever is
+// found, but 1 with --fail-on broken,flat,duplicates,near-captions,leaks,caption-leaks,uncaptioned,quotes,braces,not-anonymous
+// (any of them).
+//
 // Results go to standard output, diagnostics and the progress bar (on terminals only) to standard error. The exit
 // status is 0 when done, 1 on failure, 2 on wrong usage and 130 when interrupted. Flags take one dash or two.
 package main
@@ -57,6 +69,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"model":   model,
 	"convert": convert,
 	"split":   split,
+	"inspect": inspect,
 }
 
 const usage = `usage: data <command> [flags]
@@ -67,6 +80,7 @@ Commands:
   model    print the folder of a published model, downloaded if need be
   convert  write a data set in another format
   split    divide a data set into parts to train, validate and test on
+  inspect  say what a data set consists of, and what is wrong with it
 
 "data <command> --help" describes the flags.
 `
