@@ -205,7 +205,10 @@ func (p *inspectionPage) duplicatesPart(r *inspection.Report, m *cards) {
 	add(&d.Bytes, "The same bytes", "files", "Files of the same content, by SHA-256.", pictured, false, size("file"))
 	add(&d.Look, "Looking the same", "files", fmt.Sprintf("Files of other bytes whose perceptual hashes differ in at most %d of 64 bits. Not all of them are the same picture: look at them.", r.Limits.Distance),
 		pictured, true, func(g *inspection.Group) string {
-			return several(g.Size, "file") + ", " + several(int(g.Close), "bit") + " or less from the next"
+			if g.Size == 2 {
+				return several(int(g.Close), "bit") + " apart"
+			}
+			return several(g.Size, "file") + ", each " + several(int(g.Close), "bit") + " or less from another one"
 		})
 	add(&d.Captions, "Captions that say nearly the same", "captions", fmt.Sprintf("Without case, punctuation and the names of placeholders they share at least %d %% of their words.", r.Limits.Similar),
 		false, false, func(g *inspection.Group) string {

@@ -169,16 +169,7 @@ func inspectFlags(args []string, stderr io.Writer) (*inspectOptions, error) {
 // open opens a data set. Without pictures their folder need not be there.
 func (o *inspectOptions) open(ctx context.Context, spec, images string) (dataloader.Dataset, error) {
 	options := o.format
-	options.Images = images
-	if o.noPictures {
-		format, paths, err := formats.Identify(spec)
-		if err != nil {
-			return nil, err
-		}
-		if format.Rows {
-			options.Images = filepath.Dir(paths[0])
-		}
-	}
+	options.Images, options.Bare = images, o.noPictures
 	ds, err := formats.Open(ctx, spec, options)
 	if err != nil && !o.noPictures && images == "" && errors.Is(err, fs.ErrNotExist) && strings.Contains(err.Error(), "image folder") {
 		return nil, fmt.Errorf("%w (--images names it, --no-pictures looks at the rows alone)", err)
