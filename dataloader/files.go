@@ -31,7 +31,7 @@ func ListPictures(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, entry := range entries {
-		if name := entry.Name(); !entry.IsDir() && !strings.HasPrefix(name, ".") && hasImageExtension(name) {
+		if name := entry.Name(); !entry.IsDir() && !strings.HasPrefix(name, ".") && IsPictureName(name) {
 			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
@@ -41,7 +41,8 @@ func ListPictures(dir string) ([]string, error) {
 // extensions are the endings of pictures.
 var extensions = []string{".png", ".jpg", ".jpeg", ".webp"}
 
-func hasImageExtension(name string) bool {
+// IsPictureName reports whether the name of a file ends as those of pictures do: in .png, .jpg, .jpeg or .webp.
+func IsPictureName(name string) bool {
 	for _, e := range extensions {
 		if strings.EqualFold(filepath.Ext(name), e) {
 			return true

@@ -13,7 +13,7 @@ func TestMeasure(t *testing.T) {
 	}
 	measured := 0
 	for _, e := range entries {
-		if e.IsDir() || !hasImageExtension(e.Name()) {
+		if e.IsDir() || !IsPictureName(e.Name()) {
 			continue
 		}
 		data := readFile(t, e.Name())

@@ -103,7 +103,7 @@ func (w *walk) list(ctx context.Context) error {
 			return err
 		}
 		name := filepath.ToSlash(inside)
-		picture := hasImageExtension(name)
+		picture := dataloader.IsPictureName(name)
 		ending := stdpath.Ext(name)
 		if beside := ending == ".txt" || ending == ".json"; entry.IsDir() || !picture && !beside {
 			return nil

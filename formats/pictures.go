@@ -16,15 +16,6 @@ import (
 // extensions are the endings that are tried, in this order, for an image_hash that has none.
 var extensions = []string{".png", ".jpg", ".jpeg", ".webp"}
 
-func hasImageExtension(name string) bool {
-	for _, e := range extensions {
-		if strings.EqualFold(filepath.Ext(name), e) {
-			return true
-		}
-	}
-	return false
-}
-
 // imageFolder returns the folder of the pictures of a file of rows: images, or the folder images beside the file, which
 // need not be there if the rows are bare.
 func imageFolder(path, images string, bare bool) (string, error) {
@@ -93,7 +84,7 @@ func findPictures(items []dataloader.Item, dir string) error {
 		name := wanted[it.ID].name
 		if name == "" {
 			name = it.ID
-			if !hasImageExtension(name) {
+			if !dataloader.IsPictureName(name) {
 				name += extensions[0]
 			}
 		}
@@ -157,7 +148,7 @@ func checkPath(path string) (string, error) {
 // withoutEnding returns a path without the ending of a picture.
 func withoutEnding(path string) string {
 	stem := path[:len(path)-len(filepath.Ext(path))]
-	if !hasImageExtension(path) || stem == "" || strings.HasSuffix(stem, "/") { // .png is a name
+	if !dataloader.IsPictureName(path) || stem == "" || strings.HasSuffix(stem, "/") { // .png is a name
 		return path
 	}
 	return stem
@@ -201,7 +192,7 @@ func findFiles(items []dataloader.Item, files []string, dir string) error {
 			file = filepath.ToSlash(inside)
 		}
 		it.Path = filepath.Join(dir, filepath.FromSlash(file))
-		if !hasImageExtension(file) {
+		if !dataloader.IsPictureName(file) {
 			folder := filepath.Dir(it.Path)
 			short[folder] = append(short[folder], i)
 		}

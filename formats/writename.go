@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"relsim/dataloader"
 )
 
 // maxName bounds the name of a picture's file without its ending, in bytes: systems take 255 with it.
@@ -119,7 +121,7 @@ func (s *imageStore) put(id string, p loaded) (storedPicture, error) {
 		s.renamed[id] = true
 	}
 	at.name = at.id
-	if s.alone || !hasImageExtension(at.name) {
+	if s.alone || !dataloader.IsPictureName(at.name) {
 		at.name += p.ext
 	}
 	path := filepath.Join(s.dir, filepath.FromSlash(at.name))
@@ -139,7 +141,7 @@ func (s *imageStore) put(id string, p loaded) (storedPicture, error) {
 
 // stem is an ID without the ending of a picture: two IDs of one stem would look for each other's files.
 func stem(id string) string {
-	if hasImageExtension(id) {
+	if dataloader.IsPictureName(id) {
 		return strings.TrimSuffix(id, filepath.Ext(id))
 	}
 	return id

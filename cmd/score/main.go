@@ -4,7 +4,7 @@
 //	score --model lpips:alex=DIR a.jpg b.jpg
 //	score --model hog -k 5 DIR
 //
-// It compares the pictures that are named, and those in the folders that are named, all with all, and prints a line for
+// It compares the pictures that are named, and those in the folders and data sets that are named, all with all, and prints a line for
 // each pair: the score and the two paths. The first line says what a score is. With -k it prints the pictures nearest to
 // each. `--json` and `--csv` are for other programs.
 //
@@ -27,10 +27,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/formats"
 	"relsim/kernel"
 	"relsim/training"
 )
@@ -41,7 +43,9 @@ const usageText = `score: how similar pictures are
   score --model lpips:alex=DIR a.jpg b.jpg
   score --model hog -k 5 DIR
 
-  PICTURE|DIR…         what to compare, all with all; of a folder its .png, .jpg, .jpeg and .webp
+  PICTURE|DIR|DATA…    what to compare, all with all; of a folder its .png, .jpg, .jpeg and .webp; of data in any format that
+                       train takes (rows, CSV, Parquet, shards, seed groups) the pictures
+  --images DIR         folder of the pictures of rows (the folder images beside them)
   --model MODEL        what to compare by:
                          a run folder, a checkpoint, or a published model (folder or org/name): cosine, higher is nearer
                          lpips:alex=DIR, lpips:vgg=DIR, lpips:squeeze=DIR: LPIPS, a distance, lower is nearer
@@ -86,6 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // options are the flags.
 type options struct {
 	model     string
+	images    string
 	k, side   int
 	json, csv bool
 	precision string
@@ -103,6 +108,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs := flag.NewFlagSet("score", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.model, "model", "", "")
+	fs.StringVar(&o.images, "images", "", "")
 	fs.IntVar(&o.k, "k", 0, "")
 	fs.IntVar(&o.side, "side", 0, "")
 	fs.BoolVar(&o.json, "json", false, "")
@@ -143,41 +149,77 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	return o, nil
 }
 
-// pictures lists the files to compare, each once. A path that is not there is kept, to be named among those that cannot
-// be read.
-func (o *options) pictures() ([]string, error) {
-	var list []string
+// pictures opens what is to compare, each picture once, and says how each is called. A path that is not there is kept, to be
+// named among those that cannot be read.
+func (o *options) pictures(ctx context.Context) (dataloader.Dataset, []string, error) {
+	var sets []dataloader.Dataset
+	var list, loose []string // all names, and files that are in no set yet
 	seen := make(map[string]bool)
-	for _, path := range o.paths {
-		found := []string{path}
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			if found, err = dataloader.ListPictures(path); err != nil {
-				return nil, err
-			}
-			if len(found) == 0 {
-				return nil, fmt.Errorf("%s: no .png, .jpg, .jpeg or .webp in the folder", path)
-			}
+	add := func(name string) bool {
+		if clean := filepath.Clean(name); !seen[clean] {
+			seen[clean] = true
+			list = append(list, name)
+			return true
 		}
-		for _, file := range found {
-			if clean := filepath.Clean(file); !seen[clean] {
-				seen[clean] = true
-				list = append(list, file)
-			}
+		return false
+	}
+	gather := func() {
+		if len(loose) > 0 {
+			sets, loose = append(sets, dataloader.Files("pictures", loose)), nil
 		}
 	}
+	for _, path := range o.paths {
+		files, set, err := o.openPath(ctx, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, file := range files {
+			if add(file) {
+				loose = append(loose, file)
+			}
+		}
+		if set == nil {
+			continue
+		}
+		gather()
+		set = dataloader.Distinct(set)
+		var indices []int
+		for i := range set.Len() {
+			if add(set.Item(i).Picture()) {
+				indices = append(indices, i)
+			}
+		}
+		sets = append(sets, dataloader.Subset(set, set.Name(), indices))
+	}
+	gather()
 	if len(list) < 2 {
-		return nil, command.Usagef("%d picture: want two or more", len(list))
+		return nil, nil, command.Usagef("%d picture: want two or more", len(list))
 	}
 	const most = 5000
 	if o.k == 0 && len(list) > most {
-		return nil, command.Usagef("all pairs of %d pictures: want at most %d, or -k N", len(list), most)
+		return nil, nil, command.Usagef("all pairs of %d pictures: want at most %d, or -k N", len(list), most)
 	}
-	return list, nil
+	ds, err := dataloader.Mix(sets, slices.Repeat([]float64{1}, len(sets)))
+	return ds, list, err
+}
+
+// openPath returns the files that a path names: itself, or those of a folder; or the data set that it names.
+func (o *options) openPath(ctx context.Context, path string) (files []string, set dataloader.Dataset, err error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		if files, err = dataloader.ListPictures(path); err != nil || len(files) > 0 {
+			return files, nil, err
+		}
+	} else if _, _, none := formats.Identify(path); none != nil || dataloader.IsPictureName(path) { // also what is no picture
+		return []string{path}, nil, nil
+	}
+	set, err = formats.Open(ctx, path, formats.Options{Images: o.images})
+	return nil, set, err
 }
 
 // score does what the flags ask for.
 func (o *options) score(ctx context.Context, stdout, stderr io.Writer) error {
-	list, err := o.pictures()
+	ds, list, err := o.pictures(ctx)
 	if err != nil {
 		return err
 	}
@@ -195,12 +237,12 @@ func (o *options) score(ctx context.Context, stdout, stderr io.Writer) error {
 			last = now
 		}
 	}
-	good, broken, err := compare.prepare(ctx, dataloader.Files("pictures", list), progress)
+	good, broken, err := compare.prepare(ctx, ds, progress)
 	if err != nil {
 		return err
 	}
 	for _, b := range broken {
-		fmt.Fprintf(stderr, "score: %s: cannot be read: %s\n", b.Path, b.Reason)
+		fmt.Fprintf(stderr, "score: %s: cannot be read: %s\n", list[b.Index], b.Reason)
 	}
 	if len(good) < 2 {
 		return fmt.Errorf("%d of %d pictures can be read: want two or more", len(good), len(list))
