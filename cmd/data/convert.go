@@ -123,6 +123,7 @@ func convert(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
+	notes(ds, stderr)
 	finish := o.progress("converting", stderr)
 	w, err := formats.Write(ctx, *to, ds, o.WriteOptions)
 	finish()
@@ -130,6 +131,13 @@ func convert(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return hint(err)
 	}
 	return o.report([]formats.Written{w}, []string{""}, stdout, stderr)
+}
+
+// notes says what was passed by when the rows were listed.
+func notes(ds dataloader.Dataset, stderr io.Writer) {
+	for _, note := range dataloader.Notes(ds) {
+		fmt.Fprintf(stderr, "data: %s: %s\n", ds.Name(), note)
+	}
 }
 
 // hint adds what to do about an output that is there.

@@ -91,6 +91,7 @@ func split(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	notes(ds, stderr)
 	sum := splitSummary{By: *by, Seed: rule.Seed, Parts: map[string]formats.Written{}}
 	finish := o.progress("hashing", stderr)
 	sum.Broken, err = together(ctx, ds, *by, *distance, &o, &rule)
