@@ -142,10 +142,13 @@ func notes(ds dataloader.Dataset, stderr io.Writer) {
 
 // hint adds what to do about an output that is there.
 func hint(err error) error {
-	if errors.Is(err, formats.ErrExists) {
-		return fmt.Errorf("%w; --force replaces it", err)
+	switch {
+	case !errors.Is(err, formats.ErrExists):
+		return err
+	case strings.Contains(err.Error(), "images: "+formats.ErrExists.Error()):
+		return fmt.Errorf("%w; --no-images writes rows for the pictures that are there, --force replaces an earlier output", err)
 	}
-	return err
+	return fmt.Errorf("%w; --force replaces it", err)
 }
 
 // most bounds the rows that are named on the terminal.
