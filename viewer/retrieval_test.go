@@ -190,6 +190,42 @@ func TestRetrievalInBrowser(t *testing.T) {
 	}
 }
 
+// Rankings that nobody has judged have no marks to filter by, no parts, no relations, no scores.
+func TestUnjudgedInBrowser(t *testing.T) {
+	r, _, ds := ranked()
+	for i := range r.Items {
+		r.Items[i].Relation, r.Items[i].HeldOut = "", false
+	}
+	for _, q := range r.Queries {
+		for _, row := range q.Rows {
+			for k := range row {
+				row[k] = retrieval.RankedHit{Item: row[k].Item, Mark: retrieval.Unjudged}
+			}
+		}
+	}
+	page, err := viewer.NewRetrieval(r, viewer.RetrievalOptions{NoScores: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := viewer.NewSite()
+	if err := page.AddTo(site, "/", viewer.NewPictures(ds, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(site)
+	defer server.Close()
+	tab := browsertest.Start(t).Tab(t, browsertest.Options{Still: true})
+	tab.Goto(server.URL + "/")
+	tab.Wait(shownRetrieval)
+	for _, id := range []string{"conditions", "relation-label", "part-label"} {
+		if tab.True("document.getElementById('" + id + "').getBoundingClientRect().width > 0") {
+			t.Errorf("there is %s", id)
+		}
+	}
+	if got := tab.Text("document.querySelector('.hit').textContent"); got != "1· not judged, rank 1" {
+		t.Errorf("the first picture says %q", got)
+	}
+}
+
 // shownRetrieval is true when the page shows a query with all its pictures.
 const shownRetrieval = `'ready' in document.documentElement.dataset && document.querySelectorAll('.hit').length > 0 &&
 	[...document.images].every(i => i.complete && i.naturalWidth > 0)`
@@ -199,7 +235,6 @@ func tryRetrieval(t *testing.T, b *browsertest.Browser, address string) {
 	tab := b.Tab(t, browsertest.Options{Still: true})
 	is := func(expression, want string) {
 		t.Helper()
-		tab.Wait("(" + expression + ") !== undefined")
 		for deadline := time.Now().Add(15 * time.Second); ; { // what is asked for comes with the next rankings
 			got := tab.Text("String(" + expression + ")")
 			if got == want {

@@ -203,7 +203,7 @@
     $('query').replaceChildren(image(i, 512), el('div', {}, el('h2', {}, caption(i) || 'Query without a caption'), el('p', {}, facts(i)), el('p', {class: 'muted'}, items.id[i])));
     $('rows').replaceChildren(...state.methods.map(m => {
       const [list, scores, letters] = found[m];
-      return el('section', {class: 'method', 'aria-label': names[m]}, el('h3', {}, names[m], el('small', {}, head.methods[m].kind)),
+      return el('section', {class: 'method', 'aria-label': names[m]}, el('h3', {}, names[m], !head.noScores && el('small', {}, head.methods[m].kind)),
         el('ol', {class: 'strip', tabindex: '0', 'aria-label': `What ${names[m]} finds`}, list.map((hitItem, k) => hit(m, k + 1, hitItem, scores[k], letters[k]))));
     }));
     if (!state.methods.length) $('rows').replaceChildren(el('p', {class: 'muted'}, 'No method is chosen: mark some in the table.'));
