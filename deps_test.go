@@ -34,6 +34,7 @@ var layers = []string{
 	"hub/hubtest",
 	"inspection",
 	"download",
+	"download/downloadtest",
 	"pretrained",
 	"nn",
 	"graph",

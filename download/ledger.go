@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"relsim/checkpoints"
 )
@@ -30,10 +31,10 @@ type ledger struct {
 type entry struct {
 	status string
 	reason string
-	ext    string // of the file, ".png"
 	tries  int
 	bytes  int64
-	offset int64 // of its line
+	url    uint64 // urlHash of the address; 0: none
+	offset int64  // of its line
 }
 
 // ledgerFile is an *os.File. Tests put one in its place that runs full.
@@ -96,13 +97,11 @@ func (l *ledger) note(id string, s State, offset int64) {
 			l.reasons[*p] = *p
 		}
 	}
-	ext := filepath.Ext(s.File)
-	for _, known := range pictureEndings {
-		if ext == known {
-			ext = known
-		}
+	e := entry{status: s.Status, reason: s.Reason, tries: s.Tries, bytes: s.Bytes, offset: offset}
+	if s.URL != "" {
+		e.url = urlHash(s.URL)
 	}
-	l.entries[id] = entry{s.Status, s.Reason, ext, s.Tries, s.Bytes, offset}
+	l.entries[id] = e
 }
 
 // compact writes the ledger anew, with the last line of each row.
@@ -169,5 +168,11 @@ func (l *ledger) named() error {
 
 func (l *ledger) close() error { return l.file.Close() }
 
-// pictureEndings are the endings that pictures are stored with.
-var pictureEndings = []string{".png", ".jpg", ".webp"}
+// hasPictureEnding tells whether a name ends as pictures do.
+func hasPictureEnding(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".png", ".jpg", ".jpeg", ".webp":
+		return true
+	}
+	return false
+}
