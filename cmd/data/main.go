@@ -6,6 +6,7 @@
 //	data convert --from SPEC --to SPEC [--format NAME] [--images DIR] [--no-images] [--shard-size N] [--force] [--json]
 //	data split --from SPEC --out DIR [--val P] [--test P] [--by WHAT] [--seed N] [--copy] [--force] [--json]
 //	data inspect --data SPEC [--images DIR] [--against SPEC] [--no-pictures] [--out FILE.html] [--fail-on NAMES] [--json]
+//	data download --from ROWS --out DIR [--retry failed|timeouts|all] [--fallback ADDRESS] [--json] [flags]
 //
 // "data scenes" writes the embedded benchmark of relational scenes as files: DIR/train.jsonl, val.jsonl, test.jsonl
 // and near_miss.jsonl, one picture a line, and the pictures as DIR/images/<image_hash>.png. The folder is made beside
@@ -46,6 +47,18 @@
 // found, but 1 with --fail-on broken,flat,duplicates,near-captions,leaks,caption-leaks,uncaptioned,quotes,braces,not-anonymous
 // (any of them).
 //
+// "data download" brings the pictures of a file of rows into DIR/images/<image_hash>.png, .jpg or .webp (of seed groups
+// into DIR/images/group_N), and copies the rows beside them, so that "train --data DIR/ROWS" works. Each picture is
+// decoded once to see that it is whole, and stored as it was received; GIF, BMP and TIFF become PNG. DIR/ledger.jsonl has
+// a line for what became of each row, with reason, tries, size, SHA-256 and perceptual hash: done, failed, gone (404,
+// 410), or pending. The same command goes on after an interrupt or a crash, and looks after new rows, rows whose address
+// has changed and pictures that have vanished; --retry takes up what was given up. What answers 408, 429, 5xx, too slowly
+// or not at all is asked again with growing pauses, as Retry-After says where it is sent; a host that asks for more than
+// --max-wait or does not answer is left to the next run. No host gets more than --per-host requests at a time. Only http
+// and https, only public addresses, at every redirect: see --allow-private. Pictures whose X-Robots-Tag says noai,
+// noimageai, noindex, noimageindex or none are left alone: see --ignore-opt-out. The summary counts by reason and by
+// host; a picture that cannot be had is no failure of the command.
+//
 // Results go to standard output, diagnostics and the progress bar (on terminals only) to standard error. The exit
 // status is 0 when done, 1 on failure, 2 on wrong usage and 130 when interrupted. Flags take one dash or two.
 package main
@@ -64,12 +77,13 @@ func main() { command.Main(run) }
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
-	"scenes":  writeScenes,
-	"sheet":   sheet,
-	"model":   model,
-	"convert": convert,
-	"split":   split,
-	"inspect": inspect,
+	"scenes":   writeScenes,
+	"sheet":    sheet,
+	"model":    model,
+	"convert":  convert,
+	"split":    split,
+	"inspect":  inspect,
+	"download": downloadPictures,
 }
 
 const usage = `usage: data <command> [flags]
@@ -81,6 +95,7 @@ Commands:
   convert  write a data set in another format
   split    divide a data set into parts to train, validate and test on
   inspect  say what a data set consists of, and what is wrong with it
+  download bring the pictures of a file of rows from their addresses into a folder
 
 "data <command> --help" describes the flags.
 `

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		env.Setenv("HF_HUB_OFFLINE", "")
 		env.Setenv("HF_HUB_CACHE", env.WorkDir+"/cache")
 		env.Setenv("HF_HOME", env.WorkDir+"/home")
-		return nil
+		return pictures(env)
 	})
 }
 
