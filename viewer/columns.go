@@ -93,6 +93,13 @@ func line(s string) string {
 	}, s)
 }
 
+// occurrence says of a caption in which group it was seen last, and whether it occurs again, outside of that group: that
+// the pictures of a group share one is no news.
+type occurrence struct {
+	group string
+	again bool
+}
+
 // columns describes the items of ds for the page.
 func columns(ds dataloader.Dataset, downloads map[string]Download) (*core, *more, error) {
 	n := ds.Len()
@@ -100,11 +107,13 @@ func columns(ds dataloader.Dataset, downloads map[string]Download) (*core, *more
 		return nil, nil, fmt.Errorf("viewer: %s has %d rows: a page holds %d at most", ds.Name(), n, MaxRows)
 	}
 	c, m := &core{Name: ds.Name(), Rows: n}, &more{}
-	ids, captions := make(map[string]int, n), make(map[string]int, n)
+	ids := make(map[string]int, n)
+	captions := make(map[string]occurrence, n)
 	for i := range n {
 		it := ds.Item(i)
 		ids[it.ID]++
-		captions[it.Caption]++
+		o, seen := captions[it.Caption]
+		captions[it.Caption] = occurrence{it.Group, seen && (o.again || it.Group == "" || it.Group != o.group)}
 	}
 	var texts, idLines, urls, places, literals strings.Builder
 	placeholders, noted := newMulti("placeholder", "Placeholder"), newMulti("note", "Of the row")
@@ -145,7 +154,7 @@ func columns(ds dataloader.Dataset, downloads map[string]Download) (*core, *more
 		group.add(line(it.Group))
 		split.add(line(it.Split))
 		var holds []string
-		for k, ok := range [...]bool{noteTwice: ids[it.ID] > 1, noteSame: it.Caption != "" && captions[it.Caption] > 1,
+		for k, ok := range [...]bool{noteTwice: ids[it.ID] > 1, noteSame: it.Caption != "" && captions[it.Caption].again,
 			noteSeveral: len(all) > 1, noteNone: len(all) == 0, noteSource: it.URL == "", noteHeldOut: it.HeldOut, noteNearMiss: it.Pair != ""} {
 			if ok {
 				holds = append(holds, notes[k])

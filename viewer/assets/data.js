@@ -92,6 +92,7 @@
     return value;
   }
 
+  const groupOf = row => groupFacet && groupFacet.values[groupFacet.codes[row]] !== '' ? groupFacet.codes[row] : null;
   const codesOf = (facet, row) => facet.starts ? facet.codes.subarray(facet.starts[row], facet.starts[row + 1]) : [facet.codes[row]];
 
   // ---- The search ----
@@ -341,14 +342,14 @@
 
   // similar returns the rows whose captions are most similar to that of row, best first: [{row, score}]. The score is the
   // weight of the words that both have, divided by that of the words that either has; a word weighs ln(1 + rows/rows that
-  // have it). It is 1 for the same words.
+  // have it). It is 1 for the same words. The pictures of a group share their caption, and are left out.
   async function similar(row, most) {
     const {tokens, tokenAt, weight, total} = await indexWords();
     const mine = new Uint8Array(weight.length);
     for (let i = tokenAt[row]; i < tokenAt[row + 1]; i++) mine[tokens[i]] = 1;
-    const best = [];
+    const best = [], group = groupOf(row);
     for (let other = 0; other < n; other++) {
-      if (other === row) continue;
+      if (other === row || (group !== null && groupFacet.codes[other] === group)) continue;
       let shared = 0;
       for (let i = tokenAt[other]; i < tokenAt[other + 1]; i++) if (mine[tokens[i]]) shared += weight[tokens[i]];
       if (shared === 0) continue;
@@ -413,7 +414,7 @@
     if (!address) return none();
     const img = el('img', {alt: captionOf(row) || `Picture of row ${row + 1}`, loading: eager ? null : 'lazy', decoding: 'async'});
     img.addEventListener('error', () => {
-      if (state[row] !== missing) setState(row, broken); // the server says later which of the two it is
+      if (relsim.inFile) setState(row, missing); // a server says what it is, and watch hears of it
       img.replaceWith(none());
     });
     img.src = address;
@@ -512,7 +513,7 @@
     const codes = groupFacet && groupFacet.codes;
     const add = at => {
       const row = shown.rows[at];
-      const its = grouped() && groupFacet.values[codes[row]] !== '' ? codes[row] : null;
+      const its = grouped() ? groupOf(row) : null;
       if (!grid || its !== group) {
         group = its;
         heading = null;
@@ -534,7 +535,7 @@
       grid.append(card(row, shown.words, heading));
     };
     let at = first;
-    while (at < last && at < first + 24) add(at++);
+    while (at < last && at < first + 12) add(at++); // about a window of them
     const rest = () => {
       if (mine !== drawing) return; // another one has begun
       for (const end = performance.now() + 8; at < last && performance.now() < end;) add(at++);
@@ -698,7 +699,7 @@
       return;
     }
     list.replaceChildren(
-      el('p', {class: 'muted'}, 'By the words that both captions have, as a share of the words that either has; rare words weigh more. 1 is the same words.'),
+      el('p', {class: 'muted'}, 'By the words that both captions have, as a share of the words that either has; rare words weigh more. 1 is the same words.' + (groupOf(row) === null ? '' : ' Its own group is left out.')),
       el('ul', {class: 'similar'}, best.map(({row: other, score}) => el('li', {},
         el('a', {href: withRow(other), 'data-row': other}, thumb(other),
           el('span', {}, el('span', {class: 'score'}, `${score.toFixed(2)} · row ${number.format(other + 1)}`), el('br'), el('bdi', {dir: 'auto'}, captionOf(other))))))));
@@ -722,6 +723,16 @@
     return true;
   }
 
+  // repair puts what is known by now into the row that is shown by itself.
+  function repair() {
+    if (!view.row) return;
+    const lost = row => state[row] === missing || state[row] === broken;
+    if (lost(view.row - 1)) $('detail').querySelector('.big')?.replaceChildren(pictureOf(view.row - 1, 1280, true));
+    for (const link of document.querySelectorAll('#similar a[data-row]')) {
+      if (lost(+link.dataset.row)) link.firstElementChild.replaceWith(thumb(+link.dataset.row));
+    }
+  }
+
   function takeStates(c) {
     let changed = false;
     for (const [row, why] of Object.entries(c.reasons || {})) reasons.set(Number(row), why);
@@ -730,6 +741,7 @@
     checking = !c.done;
     drawStates();
     if (!changed) return;
+    repair();
     if (view.chosen.has('state')) { // rows come and go
       const before = shown.rows.join();
       find();
@@ -749,6 +761,7 @@
     }
     if (checking) parts.push(`${number.format(checked)} pictures checked …`);
     else if (of[0] === 0 && of[4] === 0 && !of[missing] && !of[broken]) parts.push('all pictures ok');
+    $('results').classList.toggle('bare', of[missing] === n); // a list of addresses: boxes for pictures would be in the way
     $('states').replaceChildren(...parts.flatMap((p, i) => i ? [' · ', p] : [p]));
   }
 
@@ -871,6 +884,7 @@
 
     drawStates();
     show();
+    if (!relsim.inFile) watch().catch(relsim.fail);
     if (!rest) {
       takeMore(await relsim.data('more'));
       if (needsIDs()) {
@@ -885,7 +899,6 @@
       if (view.row) showDetail(0);
     }
     if (relsim.inFile) takeStates(await relsim.data('states'));
-    else watch();
   }
   start().catch(relsim.fail);
 })();
