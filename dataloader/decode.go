@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/image/webp"
 	"golang.org/x/sync/semaphore"
+
+	relsimjpeg "relsim/jpeg"
 )
 
 // Limits bounds what a picture may cost. Both are checked before pixels are
@@ -80,8 +82,9 @@ func readPicture(path string, l Limits, buf []byte) ([]byte, error) {
 //
 // Pillow converts otherwise: see [ConvertPillow].
 //
-// A picture that is truncated or broken, larger than l, animated or of another
-// format is an error, and so is a panic of a decoder.
+// A picture that is truncated or broken, larger than l, an animated WebP or of another
+// format is an error, and so is a panic of a decoder. Of an animated PNG the still picture
+// is taken, as programs without animation do.
 func Decode(data []byte, l Limits) (*Image, error) {
 	im, err := decode(data, l, "")
 	if err != nil {
@@ -103,16 +106,19 @@ type codec struct {
 	config func(io.Reader) (image.Config, error)
 	decode func(io.Reader) (image.Image, error)
 	exif   func([]byte) []byte // finds the EXIF block, nil: none
+	// check refuses what the decoder would take memory or time for, far beyond what a file of this length can be; nil:
+	// there is no such check.
+	check func(data []byte, width, height int) error
 }
 
 func codecOf(data []byte) (codec, bool) {
 	switch {
 	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		return codec{"PNG", png.DecodeConfig, png.Decode, exifOfPNG}, true
+		return codec{"PNG", png.DecodeConfig, png.Decode, exifOfPNG, checkPNG}, true
 	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
-		return codec{"JPEG", jpeg.DecodeConfig, jpeg.Decode, exifOfJPEG}, true
+		return codec{"JPEG", jpeg.DecodeConfig, jpeg.Decode, exifOfJPEG, checkJPEG}, true
 	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		return codec{"WebP", webp.DecodeConfig, webp.Decode, exifOfWebP}, true
+		return codec{"WebP", webp.DecodeConfig, webp.Decode, exifOfWebP, nil}, true
 	}
 	return codec{}, false
 }
@@ -153,6 +159,11 @@ func decodeOrPanic(data []byte, l Limits, convert string) (*Image, error) {
 		return nil, err
 	}
 	defer release()
+	if c.check != nil {
+		if err := c.check(data, cfg.Width, cfg.Height); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
 	src, err := c.decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, truncated(err))
@@ -165,6 +176,34 @@ func decodeOrPanic(data []byte, l Limits, convert string) (*Image, error) {
 	}
 	im := toRGB(src, c.name == "WebP")
 	return orient(im, orientationOf(c.exif(data))), nil
+}
+
+// errShort is what a file gives that is too short for the pixels that it claims.
+var errShort = errors.New("the file is truncated (too short for its size)")
+
+// checkJPEG refuses a file that has fewer bits than it takes to say that all its blocks
+// are one colour, and one of more scans than are ever written: each is a pass over all
+// blocks, and may have a few bytes.
+func checkJPEG(data []byte, width, height int) error {
+	blocks := (int64(width) + 7) / 8 * ((int64(height) + 7) / 8)
+	if blocks/8 > int64(len(data)) { // the first coefficient of a block takes a bit
+		return errShort
+	}
+	if relsimjpeg.Scans(data) > relsimjpeg.MaxScans {
+		return fmt.Errorf("more than %d scans", relsimjpeg.MaxScans)
+	}
+	return nil
+}
+
+// checkPNG refuses a file that is shorter than its pixels can be packed by deflate, whose
+// longest match has 258 bytes and takes two bits.
+func checkPNG(data []byte, width, height int) error {
+	const depthAt, colourAt, ratio = 24, 25, 258 * 4
+	channels := map[byte]int64{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[data[colourAt]]
+	if row := (int64(width)*channels*int64(data[depthAt]) + 7) / 8; row*int64(height)/ratio > int64(len(data)) {
+		return errShort
+	}
+	return nil
 }
 
 // admit holds the size of a picture against l and waits until its pixels may be

@@ -19,9 +19,9 @@ type goDecoder struct {
 	seen   [3]bool        // components that a scan has brought
 }
 
-// maxScans bounds the scans of a progressive picture: a few bytes of scan can ask
-// for a pass over every block.
-const maxScans = 256
+// MaxScans bounds the scans of a picture: a few bytes of scan can ask for a pass over
+// every block.
+const MaxScans = 256
 
 func (d *goDecoder) Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, error) {
 	d.parser = parser{data: data, tables: &d.own}
@@ -34,8 +34,8 @@ func (d *goDecoder) Decode(data []byte, part Rect, shrink int) (*kernel.YCbCr, e
 		return nil, err
 	}
 	for scans := 1; ; scans++ {
-		if scans > maxScans {
-			return nil, broken("more than %d scans", maxScans)
+		if scans > MaxScans {
+			return nil, broken("more than %d scans", MaxScans)
 		}
 		if err := d.readScan(); err != nil {
 			return nil, err

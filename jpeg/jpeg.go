@@ -15,6 +15,7 @@
 package jpeg
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -56,6 +57,41 @@ type Header struct {
 	SubX, SubY    int  // luma samples per chroma sample: 1 or 2
 	Progressive   bool // several passes of rising precision
 	OneScan       bool // the first scan has all components
+}
+
+// Scans counts the scans of a picture by its markers, without decoding. It counts no
+// further than to MaxScans+1.
+func Scans(data []byte) int {
+	n := 0
+	for n <= MaxScans {
+		i := bytes.IndexByte(data, 0xff)
+		if i < 0 || i+1 >= len(data) {
+			break
+		}
+		mark := data[i+1]
+		if mark == 0xff { // fill byte
+			data = data[i+1:]
+			continue
+		}
+		data = data[i+2:]
+		switch {
+		case mark == 0 || mark == 0x01 || mark >= 0xd0 && mark <= 0xd8: // coded data, or a marker without a segment
+			continue
+		case mark == markEOI:
+			return n
+		case mark == markSOS:
+			n++
+		}
+		if len(data) < 2 {
+			break
+		}
+		length := int(data[0])<<8 | int(data[1])
+		if length < 2 || length > len(data) {
+			break
+		}
+		data = data[length:]
+	}
+	return n
 }
 
 // ReadHeader parses data up to the first scan. Its error is [ErrUnsupported] for

@@ -392,10 +392,21 @@ func TestScanBomb(t *testing.T) {
 	data := read(t, "grey_progressive.jpg")
 	scan := data[bytes.LastIndex(data, []byte{0xff, markSOS}) : len(data)-2]
 	bomb := bytes.Clone(data[:len(data)-2])
-	for range 2 * maxScans {
+	for range 2 * MaxScans {
 		bomb = append(bomb, scan...)
 	}
 	bomb = append(bomb, 0xff, markEOI)
+	if n := Scans(bomb); n != MaxScans+1 {
+		t.Errorf("%d scans, want all that are counted, %d", n, MaxScans+1)
+	}
+	for name, want := range map[string]int{"420.jpg": 1, "420_separate.jpg": 3} {
+		if n := Scans(read(t, name)); n != want {
+			t.Errorf("%s: %d scans, want %d", name, n, want)
+		}
+	}
+	for n := range len(data) {
+		Scans(data[:n])
+	}
 	if _, err := Go().Decode(bomb, Rect{0, 0, 45, 37}, 1); err == nil || !strings.Contains(err.Error(), "scans") {
 		t.Errorf("%v", err)
 	}
