@@ -91,7 +91,9 @@ func (r *Report) WriteText(w io.Writer, examples int) error {
 
 	if h := r.Hosts; h != nil {
 		t.title("Addresses")
-		t.text("hosts", fmt.Sprintf("%s: %s", count(h.Hosts), list(h.Most, false)))
+		if h.Hosts > 0 {
+			t.text("hosts", fmt.Sprintf("%s: %s", count(h.Hosts), list(h.Most, false)))
+		}
 		if h.Invalid > 0 {
 			t.row("not http or https", h.Invalid)
 		}

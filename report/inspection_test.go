@@ -115,6 +115,14 @@ func TestWriteInspectionErrors(t *testing.T) {
 	if err := WriteInspection(filepath.Join(t.TempDir(), "x.html"), Inspection{}); err == nil {
 		t.Error("no report is no error")
 	}
+	for _, path := range []string{t.TempDir(), os.DevNull} { // neither may be replaced
+		if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
+			continue
+		}
+		if err := WriteInspection(path, inspected(t, nil, nil)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 	dir := filepath.Join(t.TempDir(), "none")
 	if err := WriteInspection(filepath.Join(dir, "x.html"), inspected(t, nil, nil)); err == nil || !strings.Contains(err.Error(), "report: write inspection") {
 		t.Errorf("%v, want one that says what failed", err)

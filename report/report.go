@@ -173,10 +173,18 @@ func Write(dir string, in Input) error {
 	return nil
 }
 
-// writeFile makes the file at path hold data, all or nothing; one that does already is left alone.
+// writeFile makes the file at path hold data, all or nothing; one that does already is left alone. What is not a regular
+// file, such as a device, is refused: it would be replaced.
 func writeFile(path string, data []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is not a regular file", path)
+		}
+		if info.Size() == int64(len(data)) {
+			if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+				return nil
+			}
+		}
 	}
 	return checkpoints.WriteFile(path, func(w io.Writer) error {
 		_, err := w.Write(data)
