@@ -207,7 +207,7 @@ func (t *parquetSet) read(ctx context.Context, i int, buf []byte) ([]byte, error
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("formats: read picture of %s: %w", t.items[i].Row(), err)
+		return nil, fmt.Errorf("formats: read %s: %w", t.items[i].Picture(), err)
 	}
 	row := int64(i - p.first)
 	g := sort.Search(len(p.ends), func(g int) bool { return p.ends[g] > row })
