@@ -129,9 +129,6 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 		return err
 	}
 	show.note("%d rows to train on, %d to validate on (%.1f s)", data.Train.Len(), data.Val.Len(), time.Since(began).Seconds())
-	for _, note := range dataloader.Notes(data.Train) {
-		show.note("%s", note)
-	}
 	var facts facts
 	watch := show.observer("train")
 	if !o.quiet || o.json {

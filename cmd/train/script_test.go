@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/png"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"relsim/command/script"
+	"relsim/formats"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"train": main}) }
@@ -23,7 +25,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := map[string]script.Command{"png": pngs, "rows": rows, "spoil": spoil}
+	commands := map[string]script.Command{"png": pngs, "rows": rows, "spoil": spoil, "convert": convert}
 	script.Run(t, commands, func(env *testscript.Env) error {
 		env.Setenv("PUBLISHED", published) // tiny published models
 		// A step to be killed at, of those that a script saves: every 10th, early in the run.
@@ -53,6 +55,14 @@ func rows(ts *testscript.TestScript, _ bool, args []string) {
 		fmt.Fprintf(&list, "{\"image_hash\":%q,\"caption\":%q}\n", name, captions[i%len(captions)])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), list.Bytes(), 0o644))
+}
+
+// convert writes a data set in another format, three rows in a shard: convert FROM TO.
+func convert(ts *testscript.TestScript, _ bool, args []string) {
+	ds, err := formats.Open(context.Background(), ts.MkAbs(args[0]), formats.Options{})
+	ts.Check(err)
+	_, err = formats.Write(context.Background(), ts.MkAbs(args[1]), ds, formats.WriteOptions{ShardRows: 3})
+	ts.Check(err)
 }
 
 // spoil copies a published model and changes one of its weights, of an image tower: spoil FROM TO.
