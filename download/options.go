@@ -87,14 +87,6 @@ func (o *Options) Validate() error {
 		return fail("no folder to write to")
 	case o.Retry != RetryNone && o.Retry != RetryFailed && o.Retry != RetryTimeouts && o.Retry != RetryAll:
 		return fail("retry %q: want %s, %s or %s", o.Retry, RetryFailed, RetryTimeouts, RetryAll)
-	case o.Encode != "" && o.Encode != PNG && o.Encode != JPEG && o.Encode != WebP:
-		return fail("encode %q: want %s, %s or %s", o.Encode, PNG, JPEG, WebP)
-	case o.Resize < 0 || o.Resize > 1<<14:
-		return fail("resize to %d pixels: want 1 to %d", o.Resize, 1<<14)
-	case o.Resize > 0 && o.Encode == "":
-		return fail("resize to %d pixels: want encode too, since resized pictures are not as received", o.Resize)
-	case o.Quality < 1 || o.Quality > 100:
-		return fail("quality %d: want 1 to 100", o.Quality)
 	case o.Workers < 1 || o.Workers > 4096:
 		return fail("%d workers: want 1 to 4096", o.Workers)
 	case o.PerHost < 1:
@@ -109,6 +101,9 @@ func (o *Options) Validate() error {
 		return fail("pictures of at most %d pixels: want 1 or more", o.MaxPixels)
 	case o.UserAgent == "" || strings.ContainsFunc(o.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
 		return fail("user agent %q: want printable ASCII", o.UserAgent)
+	}
+	if err := o.ValidateEncode(); err != nil {
+		return err
 	}
 	if o.Fallback != "" {
 		if !strings.Contains(o.Fallback, hashField) {

@@ -18,6 +18,7 @@ import (
 
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/download"
 	"relsim/formats"
 )
 
@@ -41,6 +42,7 @@ func sourceFlags(flags *flag.FlagSet, o *formats.Options) {
 type outputFlags struct {
 	formats.WriteOptions
 	size    string
+	encode  download.Options // Encode, Resize and Quality
 	skipped string
 	json    bool
 	quiet   bool
@@ -49,6 +51,10 @@ type outputFlags struct {
 func (o *outputFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&o.size, "shard-size", "1GiB", "webdataset, parquet: begin a new file beyond so many `bytes` of pictures, such as 500MiB")
 	flags.IntVar(&o.ShardRows, "shard-rows", formats.DefaultShardRows, "webdataset, parquet: begin a new file after so many `rows`")
+	o.encode = download.Default()
+	flags.StringVar(&o.encode.Encode, "encode", "", "encode the pictures anew, as `png`, jpeg or webp (default: byte for byte)")
+	flags.IntVar(&o.encode.Resize, "resize", 0, "with --encode: make shorter sides that are longer `N` pixels long")
+	flags.IntVar(&o.encode.Quality, "quality", o.encode.Quality, "of --encode jpeg and webp, 1 to 100")
 	flags.BoolVar(&o.Force, "force", false, "replace an earlier output")
 	flags.BoolVar(&o.Strict, "strict", false, "stop at the first picture that is broken")
 	flags.BoolVar(&o.Trust, "trust", false, "do not decode the pictures to see whether they are whole")
@@ -69,6 +75,12 @@ func (o *outputFlags) finish(name string) error {
 	}
 	if o.Workers < 0 {
 		return command.Usagef("%s: --workers %d: less than 0", name, o.Workers)
+	}
+	if err := o.encode.ValidateEncode(); err != nil {
+		return command.Usagef("%s: %v", name, err)
+	}
+	if o.encode.Encode != "" {
+		o.Encode = o.encode.Reencode
 	}
 	return nil
 }

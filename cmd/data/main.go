@@ -27,7 +27,8 @@
 // leaves that out). A broken one is left out with its row, named on standard error and in --skipped FILE; --strict stops
 // at it. IDs that cannot be what the format makes of them, the name of a file, are changed and counted, and so is what a
 // format does not hold. --no-images writes rows alone. The output is made beside its place and moved there when it is
-// whole. One that is there is refused; --force replaces it, but never a folder that holds anything else.
+// whole. One that is there is refused; --force replaces it, but never a folder that holds anything else. --encode and --resize
+// make the pictures anew instead.
 //
 // "data split" divides a data set into DIR/train, DIR/val and DIR/test in the format that it has. A picture goes where the
 // hash of its ID falls, so that rows added later move none, and to val exactly when "train --val-share" of the same share

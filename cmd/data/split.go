@@ -76,6 +76,8 @@ func split(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return command.Usagef("split: --distance %d: want 0 to 64, with --by phash", *distance)
 	case o.Format != "" && !slices.Contains(formats.FormatNames(), o.Format):
 		return command.Usagef("split: --format %q: want one of %s", o.Format, strings.Join(formats.FormatNames(), ", "))
+	case o.encode.Encode != "" && !*copies:
+		return command.Usagef("split: --encode is for --copy")
 	case o.Format != "" && !*copies:
 		return command.Usagef("split: --format is for --copy: rows that refer to their pictures stay what they are")
 	}
