@@ -158,7 +158,7 @@ func TestRankedFiles(t *testing.T) {
 		{func(*retrieval.Rankings) {}, "", "has changed since it was ranked"},
 		{func(r *retrieval.Rankings) { r.Source = nil }, "", "do not say where their pictures are"},
 		{func(r *retrieval.Rankings) { r.Source = json.RawMessage(`{"date":"x"}`) }, "", `source of the rankings: json: unknown field "date"`},
-		{func(r *retrieval.Rankings) { r.Source = json.RawMessage(`{"data":"none.jsonl"}`) }, "", "none.jsonl"},
+		{func(r *retrieval.Rankings) { r.Source = json.RawMessage(`{"data":"none.jsonl","val":"none.jsonl"}`) }, "", "none.jsonl"},
 		{func(r *retrieval.Rankings) { r.Items[1].Path = `C:\x\..` }, images, `want a file`},
 		{func(r *retrieval.Rankings) { r.Items[1].Member = "x" }, images, "was not in a file of its own"},
 	} {
