@@ -28,6 +28,9 @@ import (
 
 // TestMain lets the tests run a download in a process of its own, which can be killed.
 func TestMain(m *testing.M) {
+	if os.Getenv("DOWNLOAD_TEST_SERVER") != "" {
+		servePictures()
+	}
 	if text := os.Getenv("DOWNLOAD_TEST_CHILD"); text != "" {
 		var o Options
 		if err := json.Unmarshal([]byte(text), &o); err != nil {
@@ -178,8 +181,10 @@ func TestRun(t *testing.T) {
 			t.Logf("%s was fetched %d times", path, n)
 		}
 	}
-	if most := 7 * o.PerHost; counts.Early > most {
-		t.Errorf("%d requests to hosts that had asked for a pause, want at most the %d that were under way", counts.Early, most)
+	// Requests that are under way when a host asks for a pause come in it; there are fewer each time it asks. Without
+	// pauses nearly all of the 120 of such hosts would come in them, where there are 20,000 rows.
+	if most := 7 * (o.PerHost + 4); counts.Early > most {
+		t.Errorf("%d requests to hosts that had asked for a pause, want at most %d", counts.Early, most)
 	}
 	if heap.Load() > 500<<20 {
 		t.Errorf("the heap took %d MB", heap.Load()>>20)

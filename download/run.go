@@ -41,7 +41,8 @@ type run struct {
 	commits   chan commit
 	decoding  *semaphore.Weighted
 	dirs      sync.Map // folders that are there
-	tasks     []*task  // while planning
+	names     sync.Mutex
+	tasks     []*task // while planning
 	total     int
 	start     time.Time
 	abort     context.CancelCauseFunc

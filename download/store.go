@@ -17,7 +17,17 @@ const partPrefix = ".part-"
 // part makes a file beside the pictures, for one that is on its way.
 func (r *run) part() (*os.File, error) {
 	name := fmt.Sprintf("%s%d-%d", partPrefix, os.Getpid(), r.parts.Add(1))
+	r.names.Lock()
+	defer r.names.Unlock()
 	return os.OpenFile(filepath.Join(r.o.Dir, imagesDir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+}
+
+// rename moves a file to its place. Names are made one after the other: threads that wait for a folder in the kernel
+// spin, and took more time than all else.
+func (r *run) rename(from, to string) error {
+	r.names.Lock()
+	defer r.names.Unlock()
+	return os.Rename(from, to)
 }
 
 // removeParts removes what a run has left that was ended by force.
@@ -73,7 +83,7 @@ func (r *run) store(t *task, k *key, p *picture, b *body) (first string, dirs []
 			part := b.file.Name()
 			b.file = nil
 			if err == nil {
-				err = os.Rename(part, path)
+				err = r.rename(part, path)
 			}
 			if err != nil {
 				os.Remove(part)
@@ -121,7 +131,7 @@ func (r *run) write(path string, data []byte) error {
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = r.rename(f.Name(), path)
 	}
 	if err != nil {
 		os.Remove(f.Name())
