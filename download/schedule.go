@@ -99,15 +99,17 @@ func (s *scheduler) enqueue(t *task, front bool) {
 
 // offer puts a host into the list of those with work, if it may be asked.
 func (s *scheduler) offer(h *host) {
-	if h.waiting || h.head == len(h.queue) || h.active >= max(1, int(h.limit)) && h.closed == nil {
-		return
-	}
-	if h.closed == nil && time.Now().Before(h.until) {
-		return // it comes back when its pause ends
+	if h.waiting || h.head == len(h.queue) || !h.open(time.Now()) {
+		return // it comes back when a request or its pause ends
 	}
 	h.waiting = true
 	s.ready = append(s.ready, h)
 	s.wake.Signal()
+}
+
+// open tells whether a host may be asked now. One that is closed may: its tasks are handed out to be put away.
+func (h *host) open(now time.Time) bool {
+	return h.closed != nil || h.active < max(1, int(h.limit)) && !now.Before(h.until)
 }
 
 // next returns a task, and waits for one if need be. closed, if not nil, is why its host is not to be asked. A nil task
@@ -125,6 +127,9 @@ func (s *scheduler) next() (t *task, closed *failure) {
 			h := s.ready[0]
 			s.ready = s.ready[1:]
 			h.waiting = false
+			if !h.open(time.Now()) { // since it was put there it has asked for a pause, or bears less
+				continue
+			}
 			t := h.queue[h.head]
 			h.queue[h.head] = nil
 			if h.head++; h.head == len(h.queue) {
