@@ -10,7 +10,7 @@ import (
 )
 
 // errForbidden is wrapped by errors about addresses that no request may go to.
-var errForbidden = errors.New("forbidden address")
+var errForbidden = errors.New("address of a private network")
 
 // notPublic are the networks beside those that netip.Addr knows by name that do not belong to the public internet.
 //

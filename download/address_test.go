@@ -110,7 +110,7 @@ func TestForbidden(t *testing.T) {
 	var rows []downloadtest.Row
 	for i, host := range []string{"127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "0.0.0.0", "[::]", "localhost", "inside.test", "mapped.test", "mixed.test",
 		"zero.test", "nat64.test", "metadata", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "example.0x7f", "user:127.0.0.1@inside.test", "127.0.0.2"} {
-		rows = append(rows, downloadtest.Row{ID: fmt.Sprint(i), Kind: host, URL: "http://" + host + ":" + port + "/x", Status: Failed, Reason: "forbidden address"})
+		rows = append(rows, downloadtest.Row{ID: fmt.Sprint(i), Kind: host, URL: "http://" + host + ":" + port + "/x", Status: Failed, Reason: "address of a private network"})
 	}
 	writeRows(t, o.From, rows)
 	if err := mkdir(o.Dir); err != nil {
@@ -148,7 +148,7 @@ func TestForbiddenRedirect(t *testing.T) {
 			hops := []string{from.String(), next.String()}
 			_, f = c.get(t.Context(), next, &hops)
 		}
-		if f == nil || !strings.Contains(f.reason, "forbidden address") || f.again {
+		if f == nil || !strings.Contains(f.reason, "address of a private network") || f.again {
 			t.Errorf("redirect to %s: %+v", host, f)
 		}
 	}

@@ -33,9 +33,14 @@ folder, whose format --format says when it is written.
 // sourceFlags are the flags that say how to read a data set.
 func sourceFlags(flags *flag.FlagSet, o *formats.Options) {
 	flags.StringVar(&o.Images, "images", "", "`folder` of the pictures (default: beside the rows)")
-	flags.StringVar(&o.ImageKey, "image-key", "", "CSV, Parquet: `column` of the picture (default filepath, or image_hash)")
-	flags.StringVar(&o.CaptionKey, "caption-key", "", "CSV, Parquet: `column` of the caption (default title, or caption)")
-	flags.StringVar(&o.Separator, "separator", "", "CSV: `character` between the fields (default: found out)")
+	columnFlags(flags, o)
+}
+
+// columnFlags are those of tables, as train and eval call them.
+func columnFlags(flags *flag.FlagSet, o *formats.Options) {
+	flags.StringVar(&o.ImageKey, "csv-img-key", "", "CSV, TSV, Parquet: `column` that names the picture (default filepath, or image_hash)")
+	flags.StringVar(&o.CaptionKey, "csv-caption-key", "", "CSV, TSV, Parquet: `column` of the caption (default title, or caption)")
+	flags.StringVar(&o.Separator, "csv-separator", "", "CSV: `character` between the fields (default: found out)")
 }
 
 // outputFlags are the flags that say how to write one.
@@ -52,9 +57,9 @@ func (o *outputFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&o.size, "shard-size", "1GiB", "webdataset, parquet: begin a new file beyond so many `bytes` of pictures, such as 500MiB")
 	flags.IntVar(&o.ShardRows, "shard-rows", formats.DefaultShardRows, "webdataset, parquet: begin a new file after so many `rows`")
 	o.encode = download.Default()
-	flags.StringVar(&o.encode.Encode, "encode", "", "encode the pictures anew, as `png`, jpeg or webp (default: byte for byte)")
+	flags.StringVar(&o.encode.Encode, "encode", "", "encode the pictures anew, in a `format`: png, jpeg or webp (default: byte for byte)")
 	flags.IntVar(&o.encode.Resize, "resize", 0, "with --encode: make shorter sides that are longer `N` pixels long")
-	flags.IntVar(&o.encode.Quality, "quality", o.encode.Quality, "of --encode jpeg and webp, 1 to 100")
+	flags.IntVar(&o.encode.Quality, "quality", o.encode.Quality, "`quality` of --encode jpeg and webp, 1 to 100")
 	flags.BoolVar(&o.Force, "force", false, "replace an earlier output")
 	flags.BoolVar(&o.Strict, "strict", false, "stop at the first picture that is broken")
 	flags.BoolVar(&o.Trust, "trust", false, "do not decode the pictures to see whether they are whole")
