@@ -2,7 +2,6 @@ package download
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -260,30 +259,4 @@ func FuzzParseLine(f *testing.F) {
 			t.Errorf("%q %+v is read back as %q %+v, %v", id, s, id2, s2, err)
 		}
 	})
-}
-
-func ExampleStates() {
-	dir, err := os.MkdirTemp("", "states")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	l, err := openLedger(dir)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer l.close()
-	if err := l.append([]update{{"4f0c", State{Status: Gone, Reason: "HTTP 404", Tries: 1}}}); err != nil {
-		fmt.Println(err)
-		return
-	}
-	states, err := States(dir)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(states["4f0c"].Status, states["4f0c"].Reason, states["0000"].Status == "")
-	// Output: gone HTTP 404 true
 }
