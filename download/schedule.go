@@ -55,6 +55,7 @@ type scheduler struct {
 	armed   time.Time // when timer goes off; zero: it does not
 	stopped bool
 	unheard map[string]bool // hosts that did not answer since one has
+	heardOf bool            // a host has answered in this run
 }
 
 func newScheduler(perHost int) *scheduler {
@@ -241,11 +242,15 @@ func (s *scheduler) heard(name string, f *failure, maxWait time.Duration) (down 
 	h := s.hosts[name]
 	if f != nil && f.unheard {
 		s.unheard[name] = true
+		if !s.heardOf { // it may be the network that is not there, rather than the host
+			f.again = true
+		}
 		if h.silent++; h.silent >= givenUp && h.closed == nil && f.again {
 			s.close(h, &failure{reason: f.reason + " (the host is left alone after many of these)", again: true, unheard: true})
 		}
 		return len(s.unheard) >= offline
 	}
+	s.heardOf = true
 	if h.silent = 0; len(s.unheard) > 0 {
 		clear(s.unheard)
 	}
