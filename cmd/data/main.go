@@ -66,9 +66,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"io"
 
 	"relsim/command"
@@ -103,46 +101,14 @@ Commands:
 
 // run executes the command line and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return 2
-	}
-	switch args[0] {
-	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
-		return 0
-	}
-	do, ok := commands[args[0]]
-	if !ok {
-		fmt.Fprintf(stderr, "data: unknown command %q\n%s", args[0], usage)
-		return 2
-	}
-	err := do(ctx, args[1:], stdout, stderr)
-	if errors.Is(err, errReported) {
-		return 2
-	}
-	return command.Status(ctx, "data", err, stderr)
+	return command.Several{Name: "data", Usage: usage, Commands: commands}.Run(ctx, args, stdout, stderr)
 }
-
-// errReported marks an error that the flag package has printed already.
-var errReported = errors.New("reported")
 
 // parse parses flags and refuses positional arguments.
 func parse(flags *flag.FlagSet, args []string) error {
-	if err := parseFlags(flags, args); err != nil {
-		return err
+	rest, err := command.ParseFlags(flags, args)
+	if err == nil && len(rest) > 0 {
+		err = command.Usagef("%s: unexpected argument %q", flags.Name(), rest[0])
 	}
-	if flags.NArg() > 0 {
-		return command.Usagef("%s: unexpected argument %q", flags.Name(), flags.Arg(0))
-	}
-	return nil
-}
-
-// parseFlags parses flags.
-func parseFlags(flags *flag.FlagSet, args []string) error {
-	err := flags.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	return errReported
+	return err
 }

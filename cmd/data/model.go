@@ -23,15 +23,14 @@ func model(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	offline := flags.Bool("offline", false, "look into the cache alone")
 	gigabytes := flags.Float64("max-size", hub.DefaultMaxBytes/1e9, "download `GB` at most")
 	quiet := flags.Bool("quiet", false, "no notices, no progress bar")
-	if err := parseFlags(flags, args); err != nil {
+	names, err := command.ParseFlags(flags, args)
+	switch {
+	case err != nil:
 		return err
-	}
-	if flags.NArg() == 0 {
+	case len(names) == 0:
 		return command.Usagef("data model: the name of a model is missing")
-	}
-	name := flags.Arg(0)
-	if err := parse(flags, flags.Args()[1:]); err != nil { // flags behind the name
-		return err
+	case len(names) > 1:
+		return command.Usagef("data model: unexpected argument %q", names[1])
 	}
 	if !(*gigabytes > 0 && *gigabytes*1e9 < math.MaxInt64) {
 		return command.Usagef("data model: --max-size is %v, a positive number of GB was expected", *gigabytes)
@@ -41,7 +40,7 @@ func model(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		o.Notice = func(string, ...any) {}
 		o.Progress = func(hub.Progress) {}
 	}
-	dir, err := command.Model(ctx, name, o, stderr)
+	dir, err := command.Model(ctx, names[0], o, stderr)
 	if err != nil {
 		return err
 	}

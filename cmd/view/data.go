@@ -69,7 +69,7 @@ func parseData(args []string, stderr io.Writer) (*dataOptions, error) {
 	fs.StringVar(&o.embed, "embed", viewer.EmbedThumbs, "")
 	fs.IntVar(&o.side, "embed-side", 160, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
-	rest, err := parseFlags(fs, args)
+	rest, err := command.ParseFlags(fs, args)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 
 	"relsim/command"
@@ -62,42 +59,5 @@ Commands:
 
 // run executes the command line and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return 2
-	}
-	switch args[0] {
-	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
-		return 0
-	}
-	do, ok := commands[args[0]]
-	if !ok {
-		fmt.Fprintf(stderr, "view: unknown command %q\n%s", args[0], usage)
-		return 2
-	}
-	err := do(ctx, args[1:], stdout, stderr)
-	if errors.Is(err, errReported) {
-		return 2
-	}
-	return command.Status(ctx, "view", err, stderr)
-}
-
-// errReported marks an error that the flag package has printed already.
-var errReported = errors.New("reported")
-
-// parseFlags parses flags wherever they stand among the positional arguments, which it returns.
-func parseFlags(flags *flag.FlagSet, args []string) (rest []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, errReported
-		}
-		if args = flags.Args(); len(args) == 0 {
-			return rest, nil
-		}
-		rest, args = append(rest, args[0]), args[1:]
-	}
+	return command.Several{Name: "view", Usage: usage, Commands: commands}.Run(ctx, args, stdout, stderr)
 }

@@ -48,7 +48,7 @@ func viewRetrieval(ctx context.Context, args []string, stdout, stderr io.Writer)
 	export := flags.String("export", "", "")
 	queries := flags.Int("queries", 0, "")
 	seed := flags.Uint64("seed", 1, "")
-	rest, err := parseFlags(flags, args)
+	rest, err := command.ParseFlags(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, retrievalUsage)

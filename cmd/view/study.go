@@ -56,7 +56,7 @@ func viewStudy(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	out := flags.String("out", "", "")
 	resamples := flags.Int("resamples", 1000, "")
 	asJSON := flags.Bool("json", false, "")
-	rest, err := parseFlags(flags, args)
+	rest, err := command.ParseFlags(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, studyUsage)
 		return nil
