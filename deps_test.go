@@ -51,6 +51,7 @@ var layers = []string{
 	"scenes",
 	"tokenizer",
 	"metrics",
+	"regular",
 	"dynlib",
 	"bench",
 }

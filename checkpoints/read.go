@@ -9,13 +9,14 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
 	"unsafe"
+
+	"relsim/regular"
 )
 
 // maxHeader bounds the JSON header, as in the reference implementation.
@@ -43,23 +44,9 @@ type File struct {
 	metadata map[string]string
 }
 
-// OpenRegular opens a file to read, and returns its size. What is no regular file, such
-// as a folder or a pipe, is an error: opening a pipe would block.
-func OpenRegular(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	return f, info.Size(), err
-}
-
 // Open opens a safetensors file. It reads and checks the header only.
 func Open(path string) (*File, error) {
-	f, size, err := OpenRegular(path)
+	f, size, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints: open: %w", err)
 	}

@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"relsim/regular"
 )
 
 // CodeCache keeps compiled code in a folder, so that a program does not compile what it compiled yesterday. What an entry
@@ -75,20 +76,7 @@ func (c *CodeCache) Code(parts []string, make func() ([]byte, error)) ([]byte, e
 }
 
 func readCode(path string) ([]byte, error) {
-	info, err := os.Stat(path) // before opening: a pipe would wait for a writer
-	if err != nil {
-		return nil, err
-	}
-	const most = 64 << 20
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, int64(most))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	b, err := regular.Read(path, 64<<20)
 	if err != nil {
 		return nil, err
 	}

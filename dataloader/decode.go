@@ -10,12 +10,12 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-	"os"
 
 	"golang.org/x/image/webp"
 	"golang.org/x/sync/semaphore"
 
 	relsimjpeg "relsim/jpeg"
+	"relsim/regular"
 )
 
 // Limits bounds what a picture may cost. Both are checked before pixels are
@@ -43,26 +43,19 @@ func DecodeFile(path string, l Limits) (*Image, error) {
 
 // readPicture reads a file of at most l.Bytes, into buf if there is room.
 func readPicture(path string, l Limits, buf []byte) ([]byte, error) {
-	info, err := os.Stat(path) // before opening: a named pipe would block
-	if err != nil {
-		return nil, fmt.Errorf("dataloader: decode: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("dataloader: decode %s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, size, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("dataloader: decode: %w", err)
 	}
 	defer f.Close()
-	if info.Size() > l.Bytes {
-		return nil, fmt.Errorf("dataloader: decode %s: %d bytes, more than the limit of %d", path, info.Size(), l.Bytes)
+	if size > l.Bytes {
+		return nil, fmt.Errorf("dataloader: decode %s: %d bytes, more than the limit of %d", path, size, l.Bytes)
 	}
 	data := buf[:0]
-	if int64(cap(buf)) < info.Size() {
-		data = make([]byte, info.Size())
+	if int64(cap(buf)) < size {
+		data = make([]byte, size)
 	}
-	data = data[:info.Size()]
+	data = data[:size]
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, fmt.Errorf("dataloader: decode %s: %w", path, err)
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/sync/semaphore"
 
-	"relsim/checkpoints"
 	"relsim/dataloader"
 	"relsim/formats"
 	"relsim/phash"
+	"relsim/regular"
 )
 
 const (
@@ -472,7 +472,7 @@ func (t *task) address() string {
 
 // read reads and verifies a picture in a file.
 func (r *run) read(ctx context.Context, path string) (*picture, func(), *failure) {
-	f, size, err := checkpoints.OpenRegular(path)
+	f, size, err := regular.Open(path)
 	if err != nil {
 		return nil, nil, failed("%v", err)
 	}

@@ -17,7 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // The values of State.Status.
@@ -159,7 +159,7 @@ type ledgerInfo struct {
 // A damaged line is passed by too: its row is then not known to be done, and is looked after again.
 func readLedger(path string, f func(id string, s State, offset int64, text []byte)) (ledgerInfo, error) {
 	var info ledgerInfo
-	file, _, err := checkpoints.OpenRegular(path)
+	file, _, err := regular.Open(path)
 	if err != nil {
 		return info, fmt.Errorf("download: read ledger: %w", err)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"relsim/checkpoints"
 	"relsim/kernel"
+	"relsim/regular"
 )
 
 // Table is a list of embeddings with what they belong to.
@@ -77,7 +78,7 @@ func Read(path string) (*Table, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	f, size, err := checkpoints.OpenRegular(path)
+	f, size, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %w", err)
 	}

@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"relsim/regular"
 )
 
 // A packed file may hold so many bytes, and beyond that so many times its own: no list of rows is packed tighter.
@@ -26,16 +27,9 @@ type file struct {
 
 // openFile opens a regular file: another, such as a pipe, would block.
 func openFile(path string) (*file, error) {
-	info, err := os.Stat(path)
+	f, size, err := regular.Open(path)
 	if err != nil {
 		return nil, errors.Unwrap(err) // the caller says the path
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Unwrap(err)
 	}
 	r := &file{bufio.NewReaderSize(f, 64<<10), []io.Closer{f}}
 	if magic, _ := r.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -46,7 +40,7 @@ func openFile(path string) (*file, error) {
 		f.Close()
 		return nil, fmt.Errorf("unpack: %w", err)
 	}
-	most := max(freeBytes, mostPacked*info.Size())
+	most := max(freeBytes, mostPacked*size)
 	r.Reader = bufio.NewReaderSize(&bounded{z, most, most}, 64<<10)
 	r.closers = append(r.closers, z)
 	return r, nil

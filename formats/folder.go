@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	stdpath "path"
@@ -18,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"relsim/dataloader"
+	"relsim/regular"
 )
 
 // openFolder opens a folder of pictures, those in folders in it included, by their paths. Beside a picture a.jpg may
@@ -179,27 +179,7 @@ func (w *walk) beside(picture string) (dataloader.Item, error) {
 
 // read reads a file that stands beside a picture, of at most maxLine bytes.
 func (w *walk) read(name string) ([]byte, error) {
-	path := filepath.Join(w.dir, filepath.FromSlash(name))
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxLine+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxLine {
-		return nil, fmt.Errorf("%s: longer than %d bytes", name, maxLine)
-	}
-	return text, nil
+	return regular.Read(filepath.Join(w.dir, filepath.FromSlash(name)), maxLine)
 }
 
 // parseCaptions reads the captions of a picture, one a line. An error begins with the line.

@@ -54,7 +54,7 @@ func TestFolder(t *testing.T) {
 func TestFolderErrors(t *testing.T) {
 	for _, tt := range []struct{ file, text, want string }{
 		{"a.txt", "fine\n\xff", "formats: a.txt:2: not UTF-8"},
-		{"a.txt", strings.Repeat("x", maxLine+1), "formats: a.txt: longer than 1048576 bytes"},
+		{"a.txt", strings.Repeat("x", maxLine+1), "a.txt: 1048577 bytes, at most 1048576 are allowed"},
 		{"a.json", `{"caption":7}`, `formats: a.json: "caption" is a number, want a string`},
 		{"a.json", `[]`, "formats: a.json: not a JSON object"},
 		{"a.json", ``, "formats: a.json: not a JSON object"},

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"relsim/regular"
 )
 
 // member is a file in a shard.
@@ -197,11 +199,10 @@ func indexPath(path string, info fs.FileInfo) string {
 
 // keptIndex reads a kept index, nil where there is none that is whole.
 func keptIndex(path string, size int64) *shardIndex {
-	info, err := os.Stat(path)
-	if path == "" || err != nil || !info.Mode().IsRegular() || info.Size() > maxIndex {
+	if path == "" {
 		return nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, maxIndex)
 	if err != nil {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // download brings the files of a list into the cache, then writes down what they are.
@@ -33,7 +33,7 @@ func (r *resolver) download(ctx context.Context, l *list) error {
 			return err
 		}
 		var err error
-		if index, err = readBounded(filepath.Join(r.snapshot(l.commit), indexFile), maxIndex); err != nil {
+		if index, err = regular.Read(filepath.Join(r.snapshot(l.commit), indexFile), maxIndex); err != nil {
 			return err
 		}
 	}
@@ -433,7 +433,7 @@ func copyFile(from, to string) error {
 
 // write makes the file at path hold text, unless it does.
 func write(path string, text []byte) error {
-	if old, err := readBounded(path, maxList); err == nil && string(old) == string(text) {
+	if old, err := regular.Read(path, maxList); err == nil && string(old) == string(text) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -443,27 +443,6 @@ func write(path string, text []byte) error {
 		_, err := w.Write(text)
 		return err
 	})
-}
-
-// readBounded reads a file of at most max bytes.
-func readBounded(path string, max int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > max {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, at most %d are read", info.Size(), max)}
-	}
-	text, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(text)) > max {
-		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes", max)}
-	}
-	return text, err
 }
 
 // Bytes writes a number of bytes for people: "1.7 GB".

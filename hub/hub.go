@@ -30,6 +30,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"relsim/regular"
 )
 
 // DefaultMaxBytes is what one model may take on the disk where [Options] do not say.
@@ -185,7 +187,7 @@ func (r *resolver) treePath(commit string) string {
 func (r *resolver) cachedCommit() string {
 	commit := r.name.Revision
 	if !commitForm.MatchString(commit) {
-		text, err := readBounded(r.refPath(), 1024)
+		text, err := regular.Read(r.refPath(), 1024)
 		if err != nil {
 			return ""
 		}
@@ -199,7 +201,7 @@ func (r *resolver) cachedCommit() string {
 
 // cachedList returns the list of files that the cache has for a commit, or nil.
 func (r *resolver) cachedList(commit string) *list {
-	text, err := readBounded(r.treePath(commit), maxList)
+	text, err := regular.Read(r.treePath(commit), maxList)
 	if err != nil {
 		return nil
 	}
@@ -215,7 +217,7 @@ func (r *resolver) cachedList(commit string) *list {
 func (r *resolver) missing(l *list) []string {
 	var index []byte
 	if l.indexed() {
-		index, _ = readBounded(filepath.Join(r.snapshot(l.commit), indexFile), maxIndex)
+		index, _ = regular.Read(filepath.Join(r.snapshot(l.commit), indexFile), maxIndex)
 	}
 	paths, err := l.plan(r.name, index)
 	if err != nil {
@@ -245,7 +247,7 @@ func (r *resolver) lacks(commit string) []string {
 	if r.there(commit, weightsFile, -1) || r.there(commit, adapterFile, -1) {
 		return lacks
 	}
-	text, err := readBounded(filepath.Join(r.snapshot(commit), indexFile), maxIndex)
+	text, err := regular.Read(filepath.Join(r.snapshot(commit), indexFile), maxIndex)
 	if err != nil {
 		return append(lacks, weightsFile)
 	}

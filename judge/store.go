@@ -15,7 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // Key is what an answer is kept under. The same key is never asked twice.
@@ -154,7 +154,7 @@ func (s *Store) load() error {
 
 // ReadStore reads the answers of a store that may be in use. What of the last line is there yet is left out.
 func ReadStore(path string) (Kept, error) {
-	f, _, err := checkpoints.OpenRegular(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("judge: read %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // rankingsFormat is the format's name and version: the first value of a file.
@@ -185,7 +186,7 @@ func (q *RankedQuery) append(b []byte) []byte {
 // ReadRankings reads a file that [Rankings.Write] wrote. What does not fit together is an error that names the line, as is
 // a file that unpacks to more than 1 GiB.
 func ReadRankings(path string) (*Rankings, error) {
-	f, _, err := checkpoints.OpenRegular(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("retrieval: read rankings: %w", err)
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // maxRetrieved bounds a file of retrieved images, in bytes.
@@ -31,7 +31,7 @@ type retrieved struct {
 // out of it, and absolute ones, by their last element. There are no scores (they are 0), and nothing is judged. A query
 // that a method lacks has no hits there.
 func ReadRetrieved(file, images string) (*Rankings, error) {
-	f, size, err := checkpoints.OpenRegular(file)
+	f, size, err := regular.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("retrieval: read retrieved images: %w", err)
 	}

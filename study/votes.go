@@ -10,7 +10,7 @@ import (
 	"math"
 	"time"
 
-	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // votesFormat is the format's name and version: the first value of a file.
@@ -63,7 +63,7 @@ type voteKey struct{ rater, task string }
 // ReadVotes reads a file of votes. A last line without an end, which a kill has cut off before it was acknowledged, is
 // dropped; anything else that does not fit is an error with its line.
 func ReadVotes(path string) (*Votes, error) {
-	f, _, err := checkpoints.OpenRegular(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("study: read votes: %w", err)
 	}

@@ -4,13 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"relsim/regular"
 )
 
 // Limits of a published tokenizer. A file beyond them is refused with an error
@@ -121,7 +122,7 @@ func OpenFolder(dir string) (*Subwords, error) {
 	}
 	files := make(map[string][]byte)
 	for _, name := range slices.Sorted(maps.Keys(fileLimits)) {
-		data, err := readFile(filepath.Join(dir, name), fileLimits[name])
+		data, err := regular.Read(filepath.Join(dir, name), int64(fileLimits[name]))
 		if os.IsNotExist(err) {
 			continue
 		}
@@ -135,26 +136,6 @@ func OpenFolder(dir string) (*Subwords, error) {
 		return nil, fmt.Errorf("%w (in %s)", err, dir)
 	}
 	return t, nil
-}
-
-// readFile reads a regular file of at most limit bytes.
-func readFile(path string, limit int) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: opening a pipe waits
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > int64(limit) {
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are allowed", path, info.Size(), limit)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, int64(limit)+1)) // Open refuses the byte too many
 }
 
 // Open reads a tokenizer from its files, name to content, as [OpenFolder] finds

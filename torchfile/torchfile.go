@@ -27,6 +27,7 @@ import (
 	"strconv"
 
 	"relsim/checkpoints"
+	"relsim/regular"
 )
 
 // The bounds of the tensors of a file.
@@ -56,7 +57,7 @@ type File struct {
 
 // Open opens a file of tensors. It reads their names and shapes only.
 func Open(path string) (*File, error) {
-	r, size, err := checkpoints.OpenRegular(path)
+	r, size, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("torchfile: open: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"relsim/checkpoints"
 	"relsim/command"
 	"relsim/dataloader"
+	"relsim/regular"
 	"relsim/retrieval"
 	"relsim/training"
 	"relsim/viewer"
@@ -142,7 +143,7 @@ func readMetrics(rankings, path string) (*retrieval.Result, error) {
 	if !named {
 		path = filepath.Join(filepath.Dir(rankings), "metrics.json")
 	}
-	f, size, err := checkpoints.OpenRegular(path)
+	f, size, err := regular.Open(path)
 	if !named && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
