@@ -78,7 +78,6 @@ func (d *driver) describe(ordinal int) (Info, int32, error) {
 // Device is a GPU with a goroutine of its own. Its methods may be called from any goroutine.
 type Device struct {
 	info   Info
-	driver *driver
 	thread *Thread
 	work   chan task
 	closed chan struct{}
@@ -117,7 +116,7 @@ func Open(ordinal int) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{
-		info: list[ordinal], driver: driver,
+		info:   list[ordinal],
 		thread: &Thread{driver: driver, info: list[ordinal]},
 		work:   make(chan task), closed: make(chan struct{}),
 	}

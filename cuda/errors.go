@@ -51,14 +51,9 @@ func (e *Error) Is(target error) bool {
 
 // Codes of the driver, cuda.h.
 const (
-	codeInvalidValue   = 1
-	codeOutOfMemory    = 2
-	codeNoDevice       = 100
-	codeInvalidDevice  = 101
-	codeNotFound       = 500
-	codeNotReady       = 600
-	codeSystemNotReady = 802
-	codeDriverMismatch = 803
+	codeOutOfMemory = 2
+	codeNotFound    = 500
+	codeNotReady    = 600
 )
 
 // sticky says whether a code leaves the context unusable.

@@ -133,7 +133,7 @@ type Graph struct {
 	at uintptr // executable
 }
 
-// captureRelaxed lets calls that are unsafe in a capture (such as taking memory) be made by the same thread.
+// captureThreadLocal refuses calls that are unsafe in a capture, such as taking memory, to the thread that makes it.
 const captureThreadLocal = 1
 
 // Capture records what f puts into the stream, and into streams that are joined to it by events and joined back, instead of

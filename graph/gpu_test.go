@@ -74,45 +74,9 @@ func TestGPU(t *testing.T) {
 // testOpsOnGPU compares every op with its definition, as TestOps does on the host.
 func testOpsOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 	for _, c := range opCases() {
-		tol := c.tol
-		if tol == 0 {
-			tol = 2e-5
-		}
 		t.Run(c.name, func(t *testing.T) {
 			d := draw(t, c)
-			value := c.oracle(d.exact)
-			gradients := map[*Node][]float64{}
-			for i, n := range d.in {
-				if c.inputs[i].wrt {
-					gradients[n] = numericGradient(c.oracle, d.exact, i, d.upstream, sample(len(d.exact[i])))
-				}
-			}
-			config := d.config()
-			config.Backend = g
-			p := mustCompile(t, d.b, config)
-			defer p.Close()
-			d.bind(t, p)
-			got := map[*Node][]float32{}
-			for _, n := range d.wrt {
-				got[n] = make([]float32, operandOf(n).size())
-				must(t, p.SetGrad(n, got[n]))
-			}
-			for seed := range seeds {
-				set(seed)
-				must(t, p.Forward())
-				near(t, "value", p.Value(d.out), value, tol)
-				if len(d.wrt) == 0 {
-					continue
-				}
-				must(t, p.Backward(d.upstream))
-				for _, n := range d.wrt {
-					var picked []float32
-					for _, i := range sample(len(got[n])) {
-						picked = append(picked, got[n][i])
-					}
-					near(t, "gradient of "+n.Name(), picked, gradients[n], tol)
-				}
-			}
+			d.check(t, g, expect(c, d), func(run int) bool { set(run); return run < seeds })
 		})
 	}
 }

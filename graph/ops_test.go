@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -99,6 +100,49 @@ func (d *drawn) bind(t *testing.T, p *Program) {
 	}
 }
 
+// expected are an op's value and gradients by its definition, in float64: these by central differences, at some places.
+type expected struct {
+	value     []float64
+	gradients map[*Node][]float64
+	tol       float64
+}
+
+func expect(c opCase, d *drawn) expected {
+	e := expected{c.oracle(d.exact), map[*Node][]float64{}, cmp.Or(c.tol, 2e-5)}
+	for i, n := range d.in {
+		if c.inputs[i].wrt {
+			e.gradients[n] = numericGradient(c.oracle, d.exact, i, d.upstream, sample(len(d.exact[i])))
+		}
+	}
+	return e
+}
+
+// check runs the op on a backend, once for each call of again that returns true, and compares with what is expected.
+func (d *drawn) check(t *testing.T, b Backend, e expected, again func(run int) bool) {
+	config := d.config()
+	config.Backend = b
+	p := mustCompile(t, d.b, config)
+	defer p.Close()
+	d.bind(t, p)
+	got := map[*Node][]float32{}
+	for _, n := range d.wrt {
+		got[n] = make([]float32, operandOf(n).size())
+		must(t, p.SetGrad(n, got[n]))
+	}
+	for run := 0; again(run); run++ {
+		must(t, p.Forward())
+		near(t, "value", p.Value(d.out), e.value, e.tol)
+		must(t, p.Backward(d.upstream))
+		for _, n := range d.wrt {
+			var picked []float32
+			for _, i := range sample(len(got[n])) {
+				picked = append(picked, got[n][i])
+			}
+			near(t, "gradient of "+n.Name(), picked, e.gradients[n], e.tol)
+		}
+	}
+}
+
 // Every op's value against its definition, and its gradients against central
 // differences of the definition, both in float64, on every tier and with several
 // threads.
@@ -106,49 +150,12 @@ func TestOps(t *testing.T) {
 	pool := kernel.NewPool(3)
 	defer pool.Close()
 	for _, c := range opCases() {
-		tol := c.tol
-		if tol == 0 {
-			tol = 2e-5
-		}
 		t.Run(c.name, func(t *testing.T) {
 			d := draw(t, c)
-			value := c.oracle(d.exact)
-			gradients := map[*Node][]float64{}
-			for i, n := range d.in {
-				if c.inputs[i].wrt {
-					gradients[n] = numericGradient(c.oracle, d.exact, i, d.upstream, sample(len(d.exact[i])))
-				}
-			}
+			e := expect(c, d)
 			eachTier(t, func(t *testing.T) {
 				for _, pool := range []*kernel.Pool{nil, pool} {
-					config := d.config()
-					config.Backend = NewCPU(pool)
-					p, err := Compile(d.b, config)
-					if err != nil {
-						t.Fatal(err)
-					}
-					d.bind(t, p)
-					got := map[*Node][]float32{}
-					for _, n := range d.wrt {
-						got[n] = make([]float32, operandOf(n).size())
-						if err := p.SetGrad(n, got[n]); err != nil {
-							t.Fatal(err)
-						}
-					}
-					if err := p.Forward(); err != nil {
-						t.Fatal(err)
-					}
-					near(t, "value", p.Value(d.out), value, tol)
-					if err := p.Backward(d.upstream); err != nil {
-						t.Fatal(err)
-					}
-					for _, n := range d.wrt {
-						var picked []float32
-						for _, i := range sample(len(got[n])) {
-							picked = append(picked, got[n][i])
-						}
-						near(t, "gradient of "+n.Name(), picked, gradients[n], tol)
-					}
+					d.check(t, NewCPU(pool), e, func(run int) bool { return run == 0 })
 				}
 			})
 		})

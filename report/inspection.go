@@ -21,7 +21,7 @@ var inspectionHTML string
 //go:embed inspection.css
 var inspectionCSS string
 
-var inspectionTemplate = template.Must(template.New("inspection").Parse(inspectionHTML))
+var inspectionTemplate = newPage(inspectionHTML)
 
 // Inspection is what the page of an inspection is made of. Only Report is required.
 type Inspection struct {

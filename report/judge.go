@@ -20,7 +20,7 @@ import (
 //go:embed judge.html
 var judgeHTML string
 
-var judgeTemplate = template.Must(template.New("judge").Parse(judgeHTML))
+var judgeTemplate = newPage(judgeHTML)
 
 // WriteJudge writes what a vision model thinks of what was retrieved into dir, which it makes if it is not there:
 //

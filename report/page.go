@@ -16,13 +16,23 @@ import (
 	"relsim/retrieval"
 )
 
+// partsHTML is what the pages share: the head, figures and tables.
+//
+//go:embed parts.html
+var partsHTML string
+
 //go:embed page.html
 var pageHTML string
 
 //go:embed page.css
 var pageCSS string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+var pageTemplate = newPage(pageHTML)
+
+// newPage reads the template of a page, which has a title, a lead and the CSS, in the words of partsHTML.
+func newPage(html string) *template.Template {
+	return template.Must(template.Must(template.New("page").Parse(partsHTML)).Parse(html))
+}
 
 var errNoPixels = errors.New("no pixels")
 
