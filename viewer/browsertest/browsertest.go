@@ -311,7 +311,8 @@ func (tab *Tab) Press(keys string) {
 	})
 }
 
-// Click clicks with the mouse on the middle of the first element that fits a CSS selector, once it can be seen there.
+// Click clicks with the mouse on the middle of the first element that fits a CSS selector, once it can be seen there and
+// no picture in sight is still to come, which could move it away.
 func (tab *Tab) Click(selector string) {
 	tab.t.Helper()
 	quoted, err := json.Marshal(selector)
@@ -322,6 +323,8 @@ func (tab *Tab) Click(selector string) {
 		const e = document.querySelector(` + string(quoted) + `);
 		if (!e) return null;
 		e.scrollIntoView({block: "nearest", behavior: "instant"});
+		const coming = i => { const r = i.getBoundingClientRect(); return !i.complete && r.bottom > 0 && r.top < innerHeight; };
+		if ([...document.images].some(coming)) return null;
 		const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2, top = document.elementFromPoint(x, y);
 		return top && (e === top || e.contains(top)) ? [x, y] : null;
 	})()`
