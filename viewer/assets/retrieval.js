@@ -75,12 +75,13 @@
     twin: (m, q, k) => within(rank(queries.twin, m, q), k),
   };
 
-  let low = null; // texts in small letters, once they are searched
+  let low = null; // texts in small letters, as they are searched
+  const fold = () => { low ||= items.texts.map(t => t.toLowerCase()); };
   function fitting() {
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
     let hit = null; // of texts
     if (words.length) {
-      low ||= items.texts.map(t => t.toLowerCase());
+      fold();
       hit = low.map(t => words.every(w => t.includes(w)));
     }
     const wanted = state.search.trim();
@@ -335,7 +336,7 @@
   table();
 
   let typing;
-  $('search').addEventListener('input', () => { clearTimeout(typing); typing = setTimeout(filter, total > 20000 ? 60 : 0); });
+  $('search').addEventListener('input', () => { clearTimeout(typing); typing = setTimeout(filter); });
   $('filters').addEventListener('change', e => { if (e.target.id !== 'search') filter(); });
   $('filters').addEventListener('submit', e => e.preventDefault());
   $('filters').addEventListener('reset', e => { e.preventDefault(); const keep = current(); state = {...defaults(), methods: state.methods}; apply(keep); remember(); });
@@ -362,4 +363,5 @@
   addEventListener('scroll', placeTip, {passive: true, capture: true}); // of a strip, too
   await restore();
   document.documentElement.dataset.ready = '';
+  (window.requestIdleCallback || setTimeout)(fold); // before the first letter of a search
 })().catch(relsim.fail);
