@@ -11,20 +11,20 @@ import (
 	"relsim/cuda"
 )
 
-// GPU is the Backend of an NVIDIA GPU. Values are float32 there; leaves are copied to the device at each run, outputs and
+// GPU is the Backend of an NVIDIA GPU. Leaves are copied to the device at each run, outputs and
 // gradients back from it. It is for one goroutine at a time.
 type GPU struct {
 	device  *cuda.Device
+	config  GPUConfig
 	kernels *cuda.Kernels
 	stream  *cuda.Stream
 }
 
-// NewGPU makes the Backend of a device, which stays the caller's. cache keeps compiled kernels, warn is told what is worth
-// to know; either may be nil.
-func NewGPU(d *cuda.Device, cache *cuda.CodeCache, warn func(string)) (*GPU, error) {
-	g := &GPU{device: d}
+// NewGPU makes the Backend of a device, which stays the caller's.
+func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
+	g := &GPU{device: d, config: c}
 	err := d.Do(func(t *cuda.Thread) (err error) {
-		if g.kernels, err = t.LoadKernels(cache, warn); err != nil {
+		if g.kernels, err = t.LoadKernels(c.Cache, c.Warn); err != nil {
 			return err
 		}
 		g.stream, err = t.NewStream()
@@ -53,9 +53,10 @@ type gpuKind interface {
 
 // gpuCall is an op with the places of its operands on the device.
 type gpuCall struct {
-	out, in []cuda.Pointer
-	order   cuda.Pointer // of the indices of embeddingGrad, by ascending index
-	seed    *uint64
+	out, in         []cuda.Pointer
+	outType, inType []gpuType    // how they are stored
+	order           cuda.Pointer // of the indices of embeddingGrad, by ascending index
+	seed            *uint64
 }
 
 // gpuQueue is where ops put their kernels. The first error is kept, and later kernels are passed by.
@@ -140,6 +141,7 @@ type gpuEngine struct {
 	arena  cuda.Pointer
 	lent   cuda.Pointer // where values lie before gradients
 	at     []cuda.Pointer
+	types  []gpuType
 	memory []cuda.Pointer // all that is to be freed
 	bytes  int
 
@@ -158,6 +160,7 @@ func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 	e := &gpuEngine{
 		gpu: g, plan: p, seed: seed,
 		at:      make([]cuda.Pointer, len(p.slots)),
+		types:   p.storage(g.config.Precision),
 		leaves:  make([][]float32, len(p.leaves)),
 		ids:     make([][]int32, len(p.leaves)),
 		orders:  make([]cuda.Pointer, len(p.leaves)),
@@ -229,10 +232,10 @@ func (e *gpuEngine) place(t *cuda.Thread) (err error) {
 	for _, s := range p.steps {
 		c := &gpuCall{seed: e.seed}
 		for _, in := range s.in {
-			c.in = append(c.in, e.at[in])
+			c.in, c.inType = append(c.in, e.at[in]), append(c.inType, e.types[in])
 		}
 		for _, out := range s.out {
-			c.out = append(c.out, e.at[out])
+			c.out, c.outType = append(c.out, e.at[out]), append(c.outType, e.types[out])
 		}
 		if k, ok := s.kind.(embeddingGrad); ok {
 			leaf := p.slots[s.in[1]].leaf

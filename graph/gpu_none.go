@@ -12,7 +12,7 @@ import (
 type GPU struct{ Backend }
 
 // NewGPU returns an error that wraps [cuda.ErrUnavailable].
-func NewGPU(*cuda.Device, *cuda.CodeCache, func(string)) (*GPU, error) {
+func NewGPU(*cuda.Device, GPUConfig) (*GPU, error) {
 	return nil, fmt.Errorf("graph: GPU: %w: this build has no support for GPUs", cuda.ErrUnavailable)
 }
 

@@ -52,7 +52,7 @@ func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	g, err = NewGPU(d, nil, func(s string) { t.Log(s) })
+	g, err = NewGPU(d, GPUConfig{Warn: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
