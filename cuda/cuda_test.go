@@ -401,6 +401,7 @@ func TestKernelErrors(t *testing.T) {
 		{"beyond", 8, "beyond: illegal address", func(t *Thread, a Args) Args { return a.Pointer(must(t.Alloc(4 * 8))).Int32(8) }},
 		{"beyond_shared", 9, "beyond_shared: a write behind the end of 32 bytes of shared memory", func(t *Thread, a Args) Args { return a.Pointer(must(t.Alloc(4 * 9))) }},
 		{"apart", 32, "apart: a shuffle waits for thread 16,0,0 of block 0,0,0, which has come to a barrier", func(t *Thread, a Args) Args { return a.Pointer(must(t.Alloc(4 * 32))) }},
+		{"askew", 1, "askew: misaligned address 0x", func(t *Thread, a Args) Args { return a.Pointer(must(t.Alloc(4 * 16))) }},
 		{"sums", 16, "parameter 0 of sums is", func(t *Thread, a Args) Args {
 			return a.Pointer(Pointer(uintptr(unsafe.Pointer(&ramp(16)[0])))).Pointer(0).Int32(16) // memory of Go
 		}},

@@ -13,6 +13,54 @@ DEVICE float larger(float a, float b) { return a > b ? a : b; }
 DEVICE float not_a_number() { return float_of(0x7fc00000u); }
 DEVICE float infinity() { return float_of(0x7f800000u); }
 
+// Pack is eight neighbours in memory: 16 bytes in bfloat16, 32 in float32.
+struct Pack {
+    float v[8];
+};
+
+DEVICE float load1(const float *p) { return *p; }
+DEVICE float load1(const BF16 *p) { return widen(*p); }
+DEVICE void store1(float *p, float x) { *p = x; }
+DEVICE void store1(BF16 *p, float x) { *p = narrow(x); }
+
+// load8 and store8 want an address that is a multiple of 16.
+DEVICE Pack load8(const float *p) {
+    Words a = load16(p), b = load16(p + 4);
+    Pack x;
+    for (int i = 0; i < 4; i++) {
+        x.v[i] = float_of(a.w[i]);
+        x.v[4 + i] = float_of(b.w[i]);
+    }
+    return x;
+}
+DEVICE Pack load8(const BF16 *p) {
+    Words a = load16(p);
+    Pack x;
+    for (int i = 0; i < 4; i++) {
+        x.v[2 * i] = float_of(a.w[i] << 16);
+        x.v[2 * i + 1] = float_of(a.w[i] & 0xffff0000u);
+    }
+    return x;
+}
+DEVICE void store8(float *p, Pack x) {
+    Words a, b;
+    for (int i = 0; i < 4; i++) {
+        a.w[i] = bits_of(x.v[i]);
+        b.w[i] = bits_of(x.v[4 + i]);
+    }
+    store16(p, a);
+    store16(p + 4, b);
+}
+DEVICE void store8(BF16 *p, Pack x) {
+    Words a;
+    for (int i = 0; i < 4; i++)
+        a.w[i] = narrow2(x.v[2 * i], x.v[2 * i + 1]);
+    store16(p, a);
+}
+
+// aligned16 says whether load8 and store8 may be given p.
+DEVICE bool aligned16(const void *p) { return ((unsigned long long)p & 15) == 0; }
+
 // block_sum adds v over the threads of a block, which are a multiple of 32; every thread gets the sum. Its order depends
 // on the block alone.
 DEVICE float block_sum(float v) {

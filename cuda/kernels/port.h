@@ -10,11 +10,30 @@
 //   shuffle_down(v, d), shuffle_xor(v, mask)   of a whole warp
 //   exp2_near(x), log2_near(x)       to 2 units of the last place, as the hardware has them
 //   root(x), fma1(a, b, c)           rounded to nearest
+//   BF16                             a bfloat16 in memory: the upper half of a float
+//   widen(BF16), narrow(float)       from and to it, rounded to nearest, ties to even; NaN stays NaN
+//   narrow2(low, high)               two of them in a word, the first in the lower half
+//   load16(p), store16(p, Words)     16 bytes at once, at a multiple of 16
 #pragma once
+
+struct BF16 {
+    unsigned short bits;
+};
+
+struct __attribute__((aligned(16))) Words {
+    unsigned w[4];
+};
 
 #if defined(RELSIM_FAKE)
 
 #include "fake.h"
+
+DEVICE Words load16(const void *p) {
+    Words v;
+    fake::copy16(&v, p, p);
+    return v;
+}
+DEVICE void store16(void *p, Words v) { fake::copy16(p, &v, p); }
 
 #elif defined(__clang__) && defined(__CUDA__)
 
@@ -84,8 +103,45 @@ DEVICE float float_of(unsigned b) { return __uint_as_float(b); }
 #endif
 
 #if !defined(RELSIM_FAKE)
+
+// In place of memory of another type.
+struct __attribute__((aligned(16), may_alias)) WordsThere {
+    unsigned w[4];
+};
+
+DEVICE Words load16(const void *p) {
+    WordsThere v = *(const WordsThere *)p;
+    return Words{{v.w[0], v.w[1], v.w[2], v.w[3]}};
+}
+DEVICE void store16(void *p, Words v) { *(WordsThere *)p = WordsThere{{v.w[0], v.w[1], v.w[2], v.w[3]}}; }
+
+#if __CUDA_ARCH__ >= 800
+DEVICE unsigned narrow2(float low, float high) {
+    unsigned y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+}
+DEVICE BF16 narrow(float x) {
+    BF16 y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+    return y;
+}
+#endif
+
 #define SHARED(T, name, n) __shared__ T name[n]
 #define DYNAMIC_SHARED(T, name) \
     extern __shared__ __attribute__((aligned(16))) unsigned char dynamic_shared[]; \
     T *name = (T *)dynamic_shared
+#endif
+
+DEVICE float widen(BF16 x) { return float_of((unsigned)x.bits << 16); }
+
+#if defined(RELSIM_FAKE) || __CUDA_ARCH__ < 800
+DEVICE BF16 narrow(float x) {
+    unsigned b = bits_of(x);
+    if (x != x)
+        return BF16{0x7fff}; // as the hardware does
+    return BF16{(unsigned short)((b + 0x7fff + (b >> 16 & 1)) >> 16)};
+}
+DEVICE unsigned narrow2(float low, float high) { return narrow(low).bits | (unsigned)narrow(high).bits << 16; }
 #endif

@@ -1,5 +1,5 @@
 // Kernels for tests of the driver's binding, some of them wrong on purpose.
-#include "port.h"
+#include "common.h"
 
 // axpy adds a·x to y; n values.
 KERNEL(axpy, float a, const float *x, float *y, int n) {
@@ -78,3 +78,24 @@ KERNEL(apart, float *y) {
         barrier();
     y[thread_x] = v;
 }
+
+// halves writes n values of x to y in bfloat16, and those to z; by is 1, 2 or 8: how many at once.
+KERNEL(halves, BF16 *y, float *z, const float *x, int n, int by) {
+    for (int i = thread_x * by; i < n; i += threads_x * by)
+        if (by == 8) {
+            store8(y + i, load8(x + i));
+            store8(z + i, load8(y + i));
+        } else if (by == 2) {
+            unsigned two = narrow2(x[i], x[i + 1]);
+            y[i].bits = two;
+            y[i + 1].bits = two >> 16;
+            z[i] = widen(y[i]);
+            z[i + 1] = widen(y[i + 1]);
+        } else {
+            store1(y + i, load1(x + i));
+            store1(z + i, load1(y + i));
+        }
+}
+
+// askew reads 16 bytes at an address that is no multiple of 16.
+KERNEL(askew, float *x) { store8(x, load8(x + 2)); }

@@ -50,6 +50,7 @@ struct Block {
     std::map<const void *, Piece> pieces;
     char *dynamic;
     std::string trouble;
+    int status = illegalAddress; // of an escape
 #if defined(__x86_64__)
     void *sp; // of the scheduler
 #else
@@ -253,6 +254,14 @@ void foreignPointer(const char *kernel, int parameter, const void *p) {
     siglongjmp(block->escape, 1);
 }
 
+void misaligned(const void *p) {
+    char text[64];
+    snprintf(text, sizeof text, "misaligned address %p in ", p);
+    block->trouble = text + at(*current);
+    block->status = misalignedAddress;
+    siglongjmp(block->escape, 1);
+}
+
 int runGrid(const Launch &l, Random &random, std::string &trouble) {
     static std::vector<char *> stacks; // of earlier launches; one runs at a time
     static std::vector<char> memory(maxShared + (256 << 10));
@@ -281,7 +290,7 @@ int runGrid(const Launch &l, Random &random, std::string &trouble) {
     random.shuffle(order);
     volatile int status = success;
     if (sigsetjmp(b.escape, 1)) {
-        status = illegalAddress;
+        status = b.status;
     } else {
         b.running = true;
         for (size_t k = 0; k < order.size() && status == success; k++) {

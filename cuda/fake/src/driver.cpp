@@ -284,7 +284,7 @@ API cuGetErrorName(int code, const char **name) {
         {noDevice, "CUDA_ERROR_NO_DEVICE"}, {invalidDevice, "CUDA_ERROR_INVALID_DEVICE"}, {invalidImage, "CUDA_ERROR_INVALID_IMAGE"},
         {invalidContext, "CUDA_ERROR_INVALID_CONTEXT"}, {invalidPTX, "CUDA_ERROR_INVALID_PTX"},
         {invalidHandle, "CUDA_ERROR_INVALID_HANDLE"}, {notFound, "CUDA_ERROR_NOT_FOUND"}, {notReady, "CUDA_ERROR_NOT_READY"},
-        {illegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {launchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
+        {illegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {misalignedAddress, "CUDA_ERROR_MISALIGNED_ADDRESS"}, {launchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
         {captureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}, {captureInvalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
         {captureUnjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"}};
     auto it = names.find(code);

@@ -21,6 +21,7 @@ enum Code {
     notFound = 500,
     notReady = 600,
     illegalAddress = 700,
+    misalignedAddress = 716,
     launchFailed = 719,
     captureUnsupported = 900,
     captureInvalidated = 901,

@@ -47,6 +47,15 @@ void registerKernel(const char *name, Kernel kernel);
 bool isDevice(const void *p);
 [[noreturn]] void foreignPointer(const char *kernel, int parameter, const void *p);
 
+// misaligned ends the launch: 16 bytes at once lie at a multiple of 16.
+[[noreturn]] void misaligned(const void *p);
+
+inline void copy16(void *to, const void *from, const void *device) {
+    if ((uintptr_t)device % 16)
+        misaligned(device);
+    memcpy(to, from, 16);
+}
+
 template <class T> void checkParameter(const char *kernel, int i, T v) {
     if constexpr (std::is_pointer_v<T>) {
         if (v && !isDevice((const void *)v))
