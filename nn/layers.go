@@ -95,10 +95,14 @@ type Attention struct {
 
 // Forward maps x (B·T, D) to (B·T, D).
 func (l *Attention) Forward(b *graph.Builder, x *graph.Node, s Sequence) *graph.Node {
-	x = b.Attention(l.QKV.Forward(b, x), s.KeyMask, graph.AttentionConfig{
+	return l.Proj.Forward(b, l.mix(b, x, s))
+}
+
+// mix is what the heads make, (B·T, D), before the projection.
+func (l *Attention) mix(b *graph.Builder, x *graph.Node, s Sequence) *graph.Node {
+	return b.Attention(l.QKV.Forward(b, x), s.KeyMask, graph.AttentionConfig{
 		Batch: s.Batch, Tokens: s.Tokens, Heads: l.Heads, Causal: s.Causal,
 	})
-	return l.Proj.Forward(b, x)
 }
 
 // MLP is two linear layers with a GELU between them, or gated: see
@@ -166,12 +170,39 @@ func NewBlock(s *Params, name string, c BlockConfig) Block {
 
 // Forward maps x (B·T, D) to (B·T, D).
 func (l *Block) Forward(b *graph.Builder, x *graph.Node, s Sequence) *graph.Node {
+	return l.forwardRows(b, x, s, func(x *graph.Node) *graph.Node { return x })
+}
+
+// forwardRows is Forward for the rows alone that pick takes of (B·T, D). Rows meet in attention, and nowhere else: what
+// comes after it is computed for these rows only, with the same result.
+func (l *Block) forwardRows(b *graph.Builder, x *graph.Node, s Sequence, pick func(*graph.Node) *graph.Node) *graph.Node {
+	seen := x
+	if !l.PostNorm {
+		seen = l.Norm1.Forward(b, x)
+	}
+	mixed := l.Attn.Proj.Forward(b, pick(l.Attn.mix(b, seen, s)))
+	x = b.Add(pick(x), l.branch(b, mixed, l.Scale1))
 	if l.PostNorm {
-		x = l.Norm1.Forward(b, b.Add(x, l.branch(b, l.Attn.Forward(b, x, s), l.Scale1)))
+		x = l.Norm1.Forward(b, x)
 		return l.Norm2.Forward(b, b.Add(x, l.branch(b, l.MLP.Forward(b, x), l.Scale2)))
 	}
-	x = b.Add(x, l.branch(b, l.Attn.Forward(b, l.Norm1.Forward(b, x), s), l.Scale1))
 	return b.Add(x, l.branch(b, l.MLP.Forward(b, l.Norm2.Forward(b, x)), l.Scale2))
+}
+
+// forwardBlocks maps x (B·T, D) through layers, to (B·T, D). With pick, which takes one row of each sequence, it returns these, (B, D),
+// and the last layer computes no other.
+func forwardBlocks(b *graph.Builder, blocks []Block, x *graph.Node, s Sequence, pick func(*graph.Node) *graph.Node) *graph.Node {
+	for i := range blocks {
+		b.Checkpoint(x)
+		if pick != nil && i == len(blocks)-1 {
+			return blocks[i].forwardRows(b, x, s, pick)
+		}
+		x = blocks[i].Forward(b, x, s)
+	}
+	if pick != nil {
+		x = pick(x)
+	}
+	return x
 }
 
 // branch is what one half of the layer adds, from what it computes.

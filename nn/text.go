@@ -67,12 +67,25 @@ func NewText(s *Params, prefix string, c TextConfig, vocab, embed int) *Text {
 //	transformer   head(pool(norm(x))), pool as [TextConfig] says, x the last layer
 //	              over words[id_t] + types[0] + position_t
 func (t *Text) Forward(b *graph.Builder, in TextInput, batch int) *graph.Node {
-	x := t.Tokens(b, in)
-	for i := range t.Blocks {
-		b.Checkpoint(x)
-		x = t.Blocks[i].Forward(b, x, t.Sequence(in, batch))
+	row := t.row(b, in)
+	x := forwardBlocks(b, t.Blocks, t.Tokens(b, in), t.Sequence(in, batch), row)
+	if row != nil {
+		x = t.norm(b, x)
+	} else {
+		x = t.Pool(b, x, in)
 	}
-	return forwardHead(b, t.Head, t.Pool(b, x, in))
+	return forwardHead(b, t.Head, x)
+}
+
+// row returns what takes the one row of each sequence that is pooled, nil where several are.
+func (t *Text) row(b *graph.Builder, in TextInput) func(*graph.Node) *graph.Node {
+	switch t.config.Pool {
+	case PoolCLS:
+		return func(x *graph.Node) *graph.Node { return b.PoolFirst(x, in.Length) }
+	case PoolEOS, PoolMaxID, PoolLast: // one weight is 1, the others are 0
+		return func(x *graph.Node) *graph.Node { return b.PoolWeighted(x, in.Weights) }
+	}
+	return nil
 }
 
 // Sequence says how the words of a batch follow on one another, and who sees
@@ -105,11 +118,10 @@ func (t *Text) Tokens(b *graph.Builder, in TextInput) *graph.Node {
 // Pool maps what the last layer makes, (B·L, D), to the rows (B, D) that the head
 // reads.
 func (t *Text) Pool(b *graph.Builder, x *graph.Node, in TextInput) *graph.Node {
+	if row := t.row(b, in); row != nil {
+		return t.norm(b, row(x)) // row by row: only these need it
+	}
 	switch t.config.Pool {
-	case PoolCLS:
-		return t.norm(b, b.PoolFirst(x, in.Length)) // row by row: only these need it
-	case PoolEOS, PoolMaxID:
-		return t.norm(b, b.PoolWeighted(x, in.Weights))
 	case PoolMean:
 		return b.PoolMaskedMean(t.norm(b, x), in.Weights)
 	case PoolMax:

@@ -64,12 +64,21 @@ func newInputNorm(s *Params, prefix string, c BlockConfig) *LayerNorm {
 
 // Forward maps pictures (B, 3, S, S) to embeddings (B, E), not normalised.
 func (v *Vision) Forward(b *graph.Builder, images *graph.Node, batch int) *graph.Node {
-	x := v.Tokens(b, images, batch)
-	for i := range v.Blocks {
-		b.Checkpoint(x)
-		x = v.Blocks[i].Forward(b, x, v.Sequence(batch))
+	x := forwardBlocks(b, v.Blocks, v.Tokens(b, images, batch), v.Sequence(batch), v.row(b))
+	if v.Class != nil {
+		x = v.Norm.Forward(b, x)
+	} else {
+		x = v.Pool(b, x)
 	}
-	return forwardHead(b, v.Head, forwardHead(b, v.Projection, v.Pool(b, x)))
+	return forwardHead(b, v.Head, forwardHead(b, v.Projection, x))
+}
+
+// row returns what takes the one row of each sequence that is pooled, nil where all are.
+func (v *Vision) row(b *graph.Builder) func(*graph.Node) *graph.Node {
+	if v.Class == nil {
+		return nil
+	}
+	return func(x *graph.Node) *graph.Node { return b.PoolFirst(x, v.config.Tokens()) }
 }
 
 // Sequence says how the tokens of a batch follow on one another.
@@ -94,12 +103,10 @@ func (v *Vision) Tokens(b *graph.Builder, images *graph.Node, batch int) *graph.
 // Pool maps what the last layer makes, (B·T, D), to the rows (B, D) that the head
 // reads.
 func (v *Vision) Pool(b *graph.Builder, x *graph.Node) *graph.Node {
-	tokens := v.config.Tokens()
-	if v.Class != nil {
-		// The norm works row by row: only the class rows need it.
-		return v.Norm.Forward(b, b.PoolFirst(x, tokens))
+	if row := v.row(b); row != nil {
+		return v.Norm.Forward(b, row(x)) // row by row: only these need it
 	}
-	return b.PoolMean(v.Norm.Forward(b, x), tokens)
+	return b.PoolMean(v.Norm.Forward(b, x), v.config.Tokens())
 }
 
 // stem maps pictures (B, 3, S, S) to tokens (B·T, D), without a class token.

@@ -3,7 +3,7 @@ package main
 import "relsim/nn"
 
 // stepFLOPs counts the floating-point operations of the matrix products,
-// convolutions and attention of a training step: forward, and twice that
+// convolutions and attention of a training step as it is done: forward, and twice that
 // backward, but that nobody needs the gradient of the pictures. What is computed
 // again (attention's probabilities) does not count, and neither does anything
 // that is done element by element.
@@ -11,14 +11,24 @@ func stepFLOPs(c nn.Config, batch int) float64 {
 	b := float64(batch)
 	stem, vision := visionFLOPs(c)
 	loss := 2 * b * b * float64(c.EmbedDim)
-	return b*(2*stem.first+3*(stem.rest+vision+textFLOPs(c))) + 3*loss
+	return b*(2*stem.first+3*(stem.rest+vision-unreadFLOPs(c)+textFLOPs(c))) + 3*loss
+}
+
+// unreadFLOPs are those that one picture's forward pass saves where the class token alone is pooled: nothing that comes after the last
+// layer's attention is computed for the other tokens. (Captions are pooled by their mean in what is measured.)
+func unreadFLOPs(c nn.Config) float64 {
+	v := c.Vision
+	if v.Pool != nn.PoolCLS || v.Layers == 0 {
+		return 0
+	}
+	return 2 * float64(v.Tokens()-1) * float64(v.Width) * float64(v.Width+2*v.MLP)
 }
 
 // stemFLOPs are those of the layers before the encoder; the first one's input has
 // no gradient.
 type stemFLOPs struct{ first, rest float64 }
 
-// visionFLOPs counts one picture's forward pass.
+// visionFLOPs counts one picture's forward pass, all tokens through all layers.
 func visionFLOPs(c nn.Config) (stem stemFLOPs, rest float64) {
 	v := c.Vision
 	width := float64(v.Width)

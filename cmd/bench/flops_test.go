@@ -42,4 +42,11 @@ func TestStepFLOPs(t *testing.T) {
 	if got, want := stepFLOPs(c, 3), 3.*(2*first+3*(second+block+heads))+3*loss; got != want {
 		t.Errorf("%v operations, want %v", got, want)
 	}
+	// With a class token: 17 tokens, of which one goes through the projection and the MLP.
+	c.Vision.Pool = nn.PoolCLS
+	const row = 2 * (4*4 + 8*4 + 4*8)
+	const tokens = 17*(2*12*4) + row + 2*17*17*4 + 2*17*17*4
+	if got, want := stepFLOPs(c, 3), 3.*(2*first+3*(second+tokens+heads))+3*loss; got != want {
+		t.Errorf("with a class token %v operations, want %v", got, want)
+	}
 }

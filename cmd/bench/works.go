@@ -94,7 +94,7 @@ func works(threads int) []work {
 			job: large, alone: true, flops: stepFLOPs(*large.Config, large.Batch), unit: "pictures", units: large.Batch,
 		}},
 		work{name: "embed/clip-l14", about: "embedding pictures in memory, CLIP ViT-L/14, 224 px, batch 16", explicit: true, pair: &pair{
-			job: encode, alone: true, flops: float64(encode.Batch) * (stem.first + stem.rest + rest), unit: "pictures", units: encode.Batch,
+			job: encode, alone: true, flops: float64(encode.Batch) * (stem.first + stem.rest + rest - unreadFLOPs(*encode.Config)), unit: "pictures", units: encode.Batch,
 		}},
 		work{name: "memory/clip-l14", about: "training step of adapters of rank 16, CLIP ViT-L/14, batch 16", explicit: true, pair: &pair{
 			job: tuned, alone: true, unit: "pictures", units: tuned.Batch,
