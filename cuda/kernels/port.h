@@ -14,6 +14,25 @@
 //   widen(BF16), narrow(float)       from and to it, rounded to nearest, ties to even; NaN stays NaN
 //   narrow2(low, high)               two of them in a word, the first in the lower half
 //   load16(p), store16(p, Words)     16 bytes at once, at a multiple of 16
+//
+// And from compute capability 8.0 on, where TENSOR_CORES is defined, for a whole warp at a time (PTX ISA, 9.7.14):
+//
+//   mma_bf16(d, a, b)                d += a·b of 16×8, 16×16 and 16×8 values: a and b in bfloat16, d and sums in float32
+//   mma_tf32(d, a, b)                d += a·b of 16×8, 16×8 and 8×8 values of tf32(x), which rounds to nearest
+//   load_matrices(r, at)             four 8×8 matrices of 16-bit values from shared memory; lane l has the address of row
+//   load_matrices_turned(r, at)      l%8 of matrix l/8; turned gives their transposes
+//   copy_ahead(at, from, there)      16 bytes of global memory to shared memory, or zeros, by the time of copies_wait
+//   copies_commit(), copies_wait<n>()   end a group of a thread's copies; wait for all of its groups but the last n
+//
+// Where lane l has what, with g = l/4 and t = l%4, two values of bfloat16 in a register, the lower one first:
+//
+//   d[0], d[1] = d[g][2t], d[g][2t+1]; d[2], d[3] = d[g+8][2t], d[g+8][2t+1]
+//   bf16: a[0] = a[g][2t, 2t+1], a[1] = a[g+8][2t, 2t+1], a[2] = a[g][2t+8, 2t+9], a[3] = a[g+8][2t+8, 2t+9];
+//         b[0] = b[2t, 2t+1][g], b[1] = b[2t+8, 2t+9][g]
+//   tf32: a[0] = a[g][t], a[1] = a[g+8][t], a[2] = a[g][t+4], a[3] = a[g+8][t+4]; b[0] = b[t][g], b[1] = b[t+4][g]
+//   load_matrices: r[i] = matrix i[g][2t, 2t+1]; turned: matrix i[2t, 2t+1][g]
+//
+// An address of shared memory, of type SharedAt, is shared_at(pointer) and goes on in bytes.
 #pragma once
 
 struct BF16 {
@@ -144,4 +163,53 @@ DEVICE BF16 narrow(float x) {
     return BF16{(unsigned short)((b + 0x7fff + (b >> 16 & 1)) >> 16)};
 }
 DEVICE unsigned narrow2(float low, float high) { return narrow(low).bits | (unsigned)narrow(high).bits << 16; }
+#endif
+
+#if !defined(RELSIM_FAKE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+#define TENSOR_CORES 1
+
+typedef unsigned SharedAt;
+
+DEVICE SharedAt shared_at(const void *p) {
+    SharedAt at;
+    asm("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(at) : "l"(p));
+    return at;
+}
+
+DEVICE void mma_bf16(float *d, const unsigned *a, const unsigned *b) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE void mma_tf32(float *d, const unsigned *a, const unsigned *b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE unsigned tf32(float x) {
+    unsigned r;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+    return r;
+}
+
+DEVICE void load_matrices(unsigned *r, SharedAt at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+}
+
+DEVICE void load_matrices_turned(unsigned *r, SharedAt at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+}
+
+DEVICE void copy_ahead(SharedAt at, const void *from, bool there) {
+    asm volatile("{ .reg .u64 a; cvta.to.global.u64 a, %1; cp.async.cg.shared.global [%0], [a], 16, %2; }"
+                 : : "r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+
+DEVICE void copies_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
+template <int n> DEVICE void copies_wait() { asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory"); }
+
 #endif

@@ -99,3 +99,97 @@ KERNEL(halves, BF16 *y, float *z, const float *x, int n, int by) {
 
 // askew reads 16 bytes at an address that is no multiple of 16.
 KERNEL(askew, float *x) { store8(x, load8(x + 2)); }
+
+#if defined(TENSOR_CORES)
+// product_bf16: d (16, 8) += a (16, 16)·b (16, 8) by one warp, values of bfloat16 loaded as matrices.
+KERNEL(product_bf16, float *d, const unsigned short *a, const unsigned short *b) {
+    SHARED(unsigned, memory, 128 + 64);
+    unsigned short *left = (unsigned short *)memory, *right = left + 256;
+    for (int i = thread_x; i < 256; i += 32)
+        left[i] = a[i];
+    for (int i = thread_x; i < 128; i += 32)
+        right[i] = b[i];
+    barrier();
+    unsigned ra[4], rb[4];
+    int row = thread_x % 8, matrix = thread_x / 8;
+    load_matrices(ra, shared_at(left + (row + matrix % 2 * 8) * 16 + matrix / 2 * 8)); // rows, then columns
+    load_matrices_turned(rb, shared_at(right + (row + matrix % 2 * 8) * 8));           // two matrices, twice
+    int g = thread_x / 4, t = thread_x % 4;
+    float *low = d + g * 8 + 2 * t, *high = low + 64, sums[4] = {low[0], low[1], high[0], high[1]};
+    mma_bf16(sums, ra, rb);
+    low[0] = sums[0], low[1] = sums[1], high[0] = sums[2], high[1] = sums[3];
+}
+
+// product_tf32: d (16, 8) += a (16, 8)·b (8, 8) by one warp.
+KERNEL(product_tf32, float *d, const float *a, const float *b) {
+    int g = thread_x / 4, t = thread_x % 4;
+    unsigned ra[4] = {tf32(a[g * 8 + t]), tf32(a[(g + 8) * 8 + t]), tf32(a[g * 8 + t + 4]), tf32(a[(g + 8) * 8 + t + 4])};
+    unsigned rb[2] = {tf32(b[t * 8 + g]), tf32(b[(t + 4) * 8 + g])};
+    float *low = d + g * 8 + 2 * t, *high = low + 64, sums[4] = {low[0], low[1], high[0], high[1]};
+    mma_tf32(sums, ra, rb);
+    low[0] = sums[0], low[1] = sums[1], high[0] = sums[2], high[1] = sums[3];
+}
+
+// matrices writes four 8×8 matrices of 16 bits to y, as they are and transposed.
+KERNEL(matrices, unsigned *y, const unsigned *x) {
+    SHARED(unsigned, memory, 128);
+    for (int i = thread_x; i < 128; i += 32)
+        memory[i] = x[i];
+    barrier();
+    unsigned plain[4], turned[4];
+    load_matrices(plain, shared_at(memory + thread_x * 4));
+    load_matrices_turned(turned, shared_at(memory + thread_x * 4));
+    for (int i = 0; i < 4; i++) {
+        y[i * 32 + thread_x] = plain[i];
+        y[128 + i * 32 + thread_x] = turned[i];
+    }
+}
+
+// ahead copies the first n of 4·threads values in two groups of 16 bytes a thread, zeros beyond, and writes each to y when its
+// group has landed; early waits for fewer groups than that.
+KERNEL(ahead, float *y, const float *x, int n, int early) {
+    DYNAMIC_SHARED(float, memory);
+    int i = thread_x * 4, half = threads_x * 4;
+    SharedAt at = shared_at(memory);
+    copy_ahead(at + i * 4, x + i, i < n);
+    copies_commit();
+    copy_ahead(at + (half + i) * 4, x + half + i, half + i < n);
+    copies_commit();
+    if (early)
+        copies_wait<2>();
+    else
+        copies_wait<1>();
+    barrier();
+    for (int j = thread_x; j < half; j += threads_x)
+        y[j] = memory[j];
+    copies_wait<0>();
+    barrier();
+    for (int j = thread_x; j < half; j += threads_x)
+        y[half + j] = memory[half + j];
+}
+
+// unequal lets one half of a warp shuffle and the other multiply.
+KERNEL(unequal, float *y) {
+    float d[4] = {};
+    unsigned a[4] = {}, b[2] = {};
+    if (thread_x < 16)
+        d[0] = shuffle_xor(1.0f, 1);
+    else
+        mma_bf16(d, a, b);
+    y[thread_x] = d[0];
+}
+
+// unrounded multiplies values that tf32 has not rounded.
+KERNEL(unrounded, float *y) {
+    float d[4] = {};
+    unsigned a[4] = {bits_of(1.1f), 0, 0, 0}, b[2] = {};
+    mma_tf32(d, a, b);
+    y[thread_x] = d[0];
+}
+
+// unwaited ends before its copies have landed.
+KERNEL(unwaited, const float *x) {
+    DYNAMIC_SHARED(float, memory);
+    copy_ahead(shared_at(memory + 4 * thread_x), x, true);
+}
+#endif

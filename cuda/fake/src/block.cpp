@@ -24,6 +24,13 @@ const unsigned char redByte = 0xa5;
 
 enum State { ready, atBarrier, atExchange, ended };
 
+// Copy is one into shared memory that the thread has not waited for.
+struct Copy {
+    char *to;
+    const char *from; // null for zeros
+    size_t group;
+};
+
 struct Fiber {
 #if defined(__x86_64__)
     void *sp;
@@ -34,6 +41,9 @@ struct Fiber {
     State state;
     Thread place;
     unsigned char given[64]; // to the warp
+    const char *operation;   // for which
+    std::vector<Copy> copies; // that have not landed
+    size_t groups;            // of them that are complete
 };
 
 struct Piece {
@@ -86,12 +96,16 @@ void giveWay(State s) {
 
 void enter() {
     (*block->body)();
+    if (!fiber().copies.empty())
+        wrong("a thread ends before its copies have landed");
     giveWay(ended);
     __builtin_trap(); // an ended fiber is not taken up again
 }
 
 void prepare(Fiber &f) {
     f.state = ready;
+    f.copies.clear();
+    f.groups = 0;
     char *top = f.stack + stackSize;
 #if defined(__x86_64__)
     void **s = (void **)top;
@@ -123,6 +137,14 @@ std::string at(const Thread &t) {
     return "thread " + three(t.thread) + " of block " + three(t.block);
 }
 
+// waitingFor names what threads of a warp wait in.
+std::string waitingFor(size_t first, size_t end) {
+    for (size_t i = first; i < end; i++)
+        if (block->fibers[i].state == atExchange)
+            return std::string("a ") + block->fibers[i].operation;
+    return "nothing";
+}
+
 // meet lets those go on who all wait for each other. It returns false when nobody can go on.
 bool meet(bool &stuck) {
     auto &fibers = block->fibers;
@@ -132,13 +154,20 @@ bool meet(bool &stuck) {
         for (size_t i = w; i < end; i++)
             waiting += fibers[i].state == atExchange;
         if (waiting == end - w) {
-            for (size_t i = w; i < end; i++)
+            for (size_t i = w; i < end; i++) {
+                if (strcmp(fibers[i].operation, fibers[w].operation) != 0) {
+                    block->trouble = at(fibers[i].place) + " has come to " + fibers[i].operation + " where others of its warp have come to " +
+                                     fibers[w].operation;
+                    stuck = true;
+                    return false;
+                }
                 fibers[i].state = ready;
+            }
             went = true;
         } else if (waiting) {
             for (size_t i = w; i < end; i++)
                 if (fibers[i].state == ended || fibers[i].state == atBarrier) {
-                    block->trouble = "a shuffle waits for " + at(fibers[i].place) + ", which has " +
+                    block->trouble = waitingFor(w, end) + " waits for " + at(fibers[i].place) + ", which has " +
                                      (fibers[i].state == ended ? "ended" : "come to a barrier");
                     stuck = true;
                     return false;
@@ -223,12 +252,53 @@ char *take(size_t size) {
 
 void blockBarrier() { giveWay(atBarrier); }
 
-void exchange(const void *give, void *take, int from, size_t size) {
+void give(const char *operation, const void *from, size_t size) {
     Fiber &f = fiber();
-    memcpy(f.given, give, size);
-    giveWay(atExchange); // until all have given
-    memcpy(take, block->fibers[f.place.warp * 32 + from].given, size);
-    giveWay(atExchange); // until all have taken
+    memcpy(f.given, from, size);
+    f.operation = operation;
+    giveWay(atExchange);
+}
+
+const void *given(int lane) { return block->fibers[current->warp * 32 + lane].given; }
+
+void taken() { giveWay(atExchange); }
+
+void exchange(const void *from, void *take, int lane, size_t size) {
+    give("shuffle", from, size);
+    memcpy(take, given(lane), size);
+    taken();
+}
+
+void copyAhead(uintptr_t to, const void *from, bool there) {
+    if (to % 16 || (there && (uintptr_t)from % 16))
+        misaligned(to % 16 ? (const void *)to : from);
+    if (there && !isDevice(from))
+        wrong("copy_ahead from what is not memory of the device");
+    memset((void *)to, 0xff, 16); // NaN
+    fiber().copies.push_back({(char *)to, there ? (const char *)from : nullptr, fiber().groups});
+}
+
+void commitCopies() { fiber().groups++; }
+
+void waitCopies(size_t groups) {
+    Fiber &f = fiber();
+    size_t landed = 0;
+    for (auto &c : f.copies) {
+        if (c.group + groups >= f.groups) // later groups come after it
+            break;
+        if (c.from)
+            memcpy(c.to, c.from, 16);
+        else
+            memset(c.to, 0, 16);
+        landed++;
+    }
+    f.copies.erase(f.copies.begin(), f.copies.begin() + landed);
+}
+
+void wrong(const char *what) {
+    block->trouble = what + (" in " + at(*current));
+    block->status = launchFailed;
+    siglongjmp(block->escape, 1);
 }
 
 void *shared(const void *declaration, size_t size) {

@@ -29,8 +29,22 @@ extern thread_local Thread *current;
 
 void blockBarrier();
 
-// exchange gives v to the warp and returns what lane `from` gave. All lanes of the warp have to take part.
+// give hands up to 64 bytes to the warp for an operation, and waits until all lanes have come to it; given is what a lane gave,
+// until taken, which waits until all have it. All lanes of the warp have to take part, in the same operation.
+void give(const char *operation, const void *from, size_t size);
+const void *given(int lane);
+void taken();
+
+// exchange gives v to the warp and returns what lane `from` gave.
 void exchange(const void *give, void *take, int from, size_t size);
+
+// copyAhead copies 16 bytes to shared memory, or zeros, as late as the thread's copies allow; until then they are NaN.
+void copyAhead(uintptr_t to, const void *from, bool there);
+void commitCopies();
+void waitCopies(size_t groups); // that may be left
+
+// wrong ends the kernel with an error.
+[[noreturn]] void wrong(const char *what);
 
 // shared returns the block's memory of a declaration: the same for all threads of a block, and full of NaN at first.
 void *shared(const void *declaration, size_t size);
@@ -129,3 +143,5 @@ static inline float float_of(unsigned b) {
     memcpy(&x, &b, 4);
     return x;
 }
+
+#include "tensor.h"
