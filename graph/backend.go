@@ -26,8 +26,10 @@ type engine interface {
 	// forward and backward run the phases. An error, which the host has none of, ends the Program.
 	forward() error
 	backward() error
-	// floats is the memory of a slot.
+	// floats is the memory of a slot, for the host to read.
 	floats(slot int) []float32
+	// copyValue copies the value of a slot to memory of the caller.
+	copyValue(slot int, dst []float32) error
 	// arenaBytes is the size of the arena.
 	arenaBytes() int
 	// close gives the arena up.
@@ -123,6 +125,11 @@ func (e *cpuEngine) floats(slot int) []float32 {
 		memory = e.lent
 	}
 	return memory[s.offset : s.offset+s.size : s.offset+s.size]
+}
+
+func (e *cpuEngine) copyValue(slot int, dst []float32) error {
+	copy(dst, e.floats(slot))
+	return nil
 }
 
 func (e *cpuEngine) forward() error {

@@ -3,21 +3,26 @@
 package graph
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	"relsim/cuda"
 )
 
-// GPU is the Backend of an NVIDIA GPU. Leaves are copied to the device at each run, outputs and
-// gradients back from it. It is for one goroutine at a time.
+// GPU is the Backend of an NVIDIA GPU. What is bound to a Program is copied to the device at each run, and outputs and
+// gradients back from it, but for what is resident ([GPU.Resident]). It is for one goroutine at a time.
 type GPU struct {
 	device  *cuda.Device
 	config  GPUConfig
 	kernels *cuda.Kernels
 	stream  *cuda.Stream
+
+	thread    *cuda.Thread // of Together, while it runs
+	residents []*Resident  // by address
+	stage     int          // counts the changes of residents and scratch
+	scratch   cuda.Pointer // of the ops of all Programs: there is one queue
+	most      int          // bytes of it
+	programs  int          // that are not closed
 }
 
 // NewGPU makes the Backend of a device, which stays the caller's.
@@ -39,9 +44,61 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 // Name names the device in messages.
 func (g *GPU) Name() string { return g.device.Info().String() }
 
-// Close unloads the kernels. The Programs of the Backend have to be closed before.
+// Together runs f on the device's goroutine and returns its error. What f runs, Programs of the GPU and all else, goes into
+// the queue without a hand-over for each; runs return when their work is in the queue, and nothing waits but where
+// something is read on the host, or a gradient goes to a slice that is not resident. Slices of the host that are bound to
+// inputs are read before a run returns. Errors of kernels come to light when something waits, later.
+func (g *GPU) Together(f func() error) error {
+	if g.together() {
+		return f()
+	}
+	return g.device.Do(func(t *cuda.Thread) error {
+		g.thread = t
+		defer func() { g.thread = nil }()
+		return f()
+	})
+}
+
+func (g *GPU) together() bool { return g.thread != nil }
+
+// do runs f on the device's goroutine.
+func (g *GPU) do(f func(*cuda.Thread) error) error {
+	if g.together() {
+		return f(g.thread)
+	}
+	return g.device.Do(f)
+}
+
+// reserve makes sure that the scratch memory has n bytes.
+func (g *GPU) reserve(t *cuda.Thread, n int) error {
+	if n <= g.most {
+		return nil
+	}
+	at, err := t.Alloc(n)
+	if err != nil {
+		return err
+	}
+	if g.scratch != 0 {
+		err = t.Free(g.scratch) // behind what is under way
+	}
+	g.scratch, g.most = at, n
+	g.stage++
+	return err
+}
+
+// Close unloads the kernels. Programs and residents have to be closed before: it is an error if one is not.
 func (g *GPU) Close() error {
-	return g.device.Do(func(*cuda.Thread) error { return errors.Join(g.stream.Close(), g.kernels.Close()) })
+	if g.programs > 0 || len(g.residents) > 0 {
+		return fmt.Errorf("graph: GPU: close: %d Programs and %d residents are not closed", g.programs, len(g.residents))
+	}
+	return g.do(func(t *cuda.Thread) error {
+		errs := []error{g.stream.Close(), g.kernels.Close()}
+		if g.scratch != 0 {
+			errs = append(errs, t.Free(g.scratch))
+			g.scratch = 0
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // gpuKind is a kind with a kernel for GPUs.
@@ -131,268 +188,4 @@ func (q *gpuQueue) temporary(n int) cuda.Pointer {
 	q.used += (4*n + 255) &^ 255
 	q.most = max(q.most, q.used)
 	return p
-}
-
-// gpuEngine is a plan on a GPU.
-type gpuEngine struct {
-	gpu    *GPU
-	plan   *plan
-	calls  []*gpuCall
-	arena  cuda.Pointer
-	lent   cuda.Pointer // where values lie before gradients
-	at     []cuda.Pointer
-	types  []gpuType
-	memory []cuda.Pointer // all that is to be freed
-	bytes  int
-
-	leaves  [][]float32 // on the host
-	ids     [][]int32
-	orders  []cuda.Pointer // of leaves that embeddings' gradients read
-	outputs map[int][]float32
-	sinks   [][]float32 // on the host
-	grads   []cuda.Pointer
-	add     bool
-	scratch cuda.Pointer
-	seed    *uint64
-}
-
-func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
-	e := &gpuEngine{
-		gpu: g, plan: p, seed: seed,
-		at:      make([]cuda.Pointer, len(p.slots)),
-		types:   p.storage(g.config.Precision),
-		leaves:  make([][]float32, len(p.leaves)),
-		ids:     make([][]int32, len(p.leaves)),
-		orders:  make([]cuda.Pointer, len(p.leaves)),
-		outputs: make(map[int][]float32),
-		sinks:   make([][]float32, len(p.sinks)),
-		grads:   make([]cuda.Pointer, len(p.sinks)),
-	}
-	for _, s := range p.steps {
-		if _, ok := s.kind.(gpuKind); !ok {
-			return nil, fmt.Errorf("no kernel for %s on GPUs", opName(s.kind))
-		}
-	}
-	for _, s := range p.outputs {
-		e.outputs[s] = make([]float32, p.slots[s].size)
-	}
-	err := g.device.Do(func(t *cuda.Thread) error {
-		err := e.place(t)
-		if err != nil {
-			return errors.Join(err, e.free(t))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-// take takes memory for n elements.
-func (e *gpuEngine) take(t *cuda.Thread, n int) (cuda.Pointer, error) {
-	p, err := t.Alloc(4 * max(n, 1))
-	if err == nil {
-		e.memory = append(e.memory, p)
-		e.bytes += 4 * max(n, 1)
-	}
-	return p, err
-}
-
-// place takes the memory of all values and binds the ops to it.
-func (e *gpuEngine) place(t *cuda.Thread) (err error) {
-	p := e.plan
-	if e.arena, err = e.take(t, p.words); err != nil {
-		return err
-	}
-	if e.lent, err = e.take(t, p.lent); err != nil {
-		return err
-	}
-	for i, s := range p.slots {
-		switch {
-		case s.leaf >= 0:
-			if e.at[i], err = e.take(t, s.size); err != nil {
-				return err
-			}
-		case s.lent:
-			e.at[i] = e.lent.Add(4 * s.offset)
-		default:
-			e.at[i] = e.arena.Add(4 * s.offset)
-		}
-	}
-	for i, s := range p.sinks {
-		if p.lent > 0 {
-			e.grads[i] = e.lent.Add(4 * s.offset)
-		} else if e.grads[i], err = e.take(t, p.slots[s.slot].size); err != nil {
-			return err
-		}
-	}
-	q := e.queue(t)
-	q.dry = true
-	for _, s := range p.steps {
-		c := &gpuCall{seed: e.seed}
-		for _, in := range s.in {
-			c.in, c.inType = append(c.in, e.at[in]), append(c.inType, e.types[in])
-		}
-		for _, out := range s.out {
-			c.out, c.outType = append(c.out, e.at[out]), append(c.outType, e.types[out])
-		}
-		if k, ok := s.kind.(embeddingGrad); ok {
-			leaf := p.slots[s.in[1]].leaf
-			if leaf < 0 {
-				return errors.New("the indices of an embedding are computed")
-			}
-			if e.orders[leaf] == 0 {
-				if e.orders[leaf], err = e.take(t, k.n); err != nil {
-					return err
-				}
-			}
-			c.order = e.orders[leaf]
-		}
-		q.used = 0
-		s.kind.(gpuKind).enqueue(q, c)
-		e.calls = append(e.calls, c)
-	}
-	e.scratch, err = e.take(t, (q.most+3)/4)
-	return err
-}
-
-func (e *gpuEngine) queue(t *cuda.Thread) *gpuQueue {
-	return &gpuQueue{thread: t, stream: e.gpu.stream, kernels: e.gpu.kernels, scratch: e.scratch}
-}
-
-func (e *gpuEngine) bindFloats(leaf int, data []float32) { e.leaves[leaf] = data }
-
-func (e *gpuEngine) bindIDs(leaf int, data []int32) { e.ids[leaf] = data }
-
-func (e *gpuEngine) bindSink(sink int, data []float32) { e.sinks[sink] = data }
-
-func (e *gpuEngine) accumulate(on bool) { e.add = on }
-
-func (e *gpuEngine) floats(slot int) []float32 {
-	if leaf := e.plan.slots[slot].leaf; leaf >= 0 {
-		return e.leaves[leaf]
-	}
-	return e.outputs[slot]
-}
-
-// upload brings all leaves that are bound to the device.
-func (e *gpuEngine) upload(t *cuda.Thread) error {
-	for i, l := range e.plan.leaves {
-		var err error
-		switch {
-		case l.ids:
-			if err = cuda.Upload(t, e.at[l.slot], e.ids[i]); err == nil && e.orders[i] != 0 {
-				err = cuda.Upload(t, e.orders[i], byIndex(e.ids[i]))
-			}
-		case e.leaves[i] != nil:
-			err = cuda.Upload(t, e.at[l.slot], e.leaves[i])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// byIndex returns the places of ids by ascending id, those of one id in their order.
-func byIndex(ids []int32) []int32 {
-	order := make([]int32, len(ids))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(ids[a], ids[b]) })
-	return order
-}
-
-func (e *gpuEngine) forward() error {
-	return e.gpu.device.Do(func(t *cuda.Thread) error {
-		if err := e.upload(t); err != nil {
-			return err
-		}
-		q := e.queue(t)
-		for i := range e.plan.forward {
-			e.step(q, i)
-		}
-		if err := cmp.Or(q.err, q.stream.Sync()); err != nil {
-			return err
-		}
-		for slot, to := range e.outputs {
-			if err := cuda.Download(t, to, e.at[slot]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (e *gpuEngine) step(q *gpuQueue, i int) {
-	q.used = 0
-	e.plan.steps[i].kind.(gpuKind).enqueue(q, e.calls[i])
-}
-
-func (e *gpuEngine) backward() error {
-	return e.gpu.device.Do(func(t *cuda.Thread) error {
-		for i, l := range e.plan.leaves { // what Backward was given
-			if l.name == upstreamName {
-				if err := cuda.Upload(t, e.at[l.slot], e.leaves[i]); err != nil {
-					return err
-				}
-			}
-		}
-		if e.add {
-			for i := range e.plan.sinks {
-				if err := cuda.Upload(t, e.grads[i], e.sinks[i]); err != nil {
-					return err
-				}
-			}
-		}
-		q := e.queue(t)
-		for i := e.plan.forward; i < len(e.calls); i++ {
-			e.step(q, i)
-			for _, s := range e.plan.steps[i].sinks {
-				e.deliver(q, s)
-			}
-		}
-		for i, s := range e.plan.sinks {
-			if s.step < 0 {
-				e.deliver(q, i)
-			}
-		}
-		if err := cmp.Or(q.err, q.stream.Sync()); err != nil {
-			return err
-		}
-		for i, to := range e.sinks {
-			if err := cuda.Download(t, to, e.grads[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// deliver brings a gradient that is complete to its place.
-func (e *gpuEngine) deliver(q *gpuQueue, i int) {
-	s := e.plan.sinks[i]
-	n := e.plan.slots[s.slot].size
-	if e.add {
-		q.each("axpy", n, q.args(e.grads[i], e.at[s.slot]).Float32(1).Int64(int64(n)))
-	} else if e.grads[i] != e.at[s.slot] {
-		q.each("copy", n, q.args(e.grads[i], e.at[s.slot]).Int64(int64(n)))
-	}
-}
-
-func (e *gpuEngine) arenaBytes() int { return e.bytes }
-
-func (e *gpuEngine) free(t *cuda.Thread) error {
-	var errs []error
-	for _, p := range e.memory {
-		errs = append(errs, t.Free(p))
-	}
-	e.memory = nil
-	return errors.Join(errs...)
-}
-
-func (e *gpuEngine) close() {
-	e.gpu.device.Do(e.free) // a device that is lost has no memory to give back
 }

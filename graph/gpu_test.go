@@ -69,6 +69,9 @@ func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
 	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
+	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
+	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
+	t.Run("errors of residents", func(t *testing.T) { testResidentErrors(t, g, seeds > 1) })
 }
 
 // testOpsOnGPU compares every op with its definition, as TestOps does on the host.

@@ -42,7 +42,8 @@ type leaf struct {
 	name      string
 	size      int
 	ids       bool
-	low, high int // bounds of the indices: low ≤ id < high
+	param     bool // a parameter of the Builder
+	low, high int  // bounds of the indices: low ≤ id < high
 	slot      int
 }
 

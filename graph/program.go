@@ -366,6 +366,7 @@ func (p *Program) index(b *Builder, c Config) {
 			p.leaf[n] = i
 			p.slot[n] = p.plan.leaves[i].slot
 			p.nodes[i] = n
+			p.plan.leaves[i].param = b.isParam[n]
 		}
 	}
 	for _, n := range b.params {

@@ -233,7 +233,9 @@ func (r *Replicas) forwardAll(worker int) error {
 			return err
 		}
 		r.holds[at] = i
-		copy(r.values[i*r.size:(i+1)*r.size], p.engine.floats(p.outputs[len(p.outputs)-1].slot))
+		if err := p.engine.copyValue(p.outputs[len(p.outputs)-1].slot, r.values[i*r.size:(i+1)*r.size]); err != nil {
+			return fmt.Errorf("graph: replicas: %w", err)
+		}
 	}
 	return nil
 }

@@ -181,6 +181,30 @@ func (p *Program) Value(n *Node) []float32 {
 	return p.engine.floats(slot)
 }
 
+// CopyValue copies what [Program.Value] returns to dst. Where dst is resident on the device that the Program runs on
+// ([GPU.Resident]), the host waits for nothing.
+func (p *Program) CopyValue(n *Node, dst []float32) error {
+	if p.engine == nil {
+		return errClosed
+	}
+	slot, ok := p.slot[n]
+	switch {
+	case n == nil:
+		return errors.New("graph: copy value: node is nil")
+	case !ok:
+		return fmt.Errorf("graph: copy value: %s is neither an input nor an output of the Program", describeNode(n))
+	case p.state == stateNew:
+		return errors.New("graph: copy value: no forward before it")
+	}
+	if want := p.plan.slots[slot].size; len(dst) != want {
+		return fmt.Errorf("graph: copy value: %s has %d elements %v, got %d", describeNode(n), want, operandOf(n), len(dst))
+	}
+	if err := p.engine.copyValue(slot, dst); err != nil {
+		return fmt.Errorf("graph: copy value: %w", err)
+	}
+	return nil
+}
+
 // Params lists the parameters of the Builder that the Program reads.
 func (p *Program) Params() []*Node { return append([]*Node(nil), p.params...) }
 

@@ -1,0 +1,439 @@
+//go:build (linux || windows) && (amd64 || arm64) && !android && !nogpu
+
+package graph
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"relsim/cuda"
+)
+
+// gpuEngine is a plan on a GPU.
+type gpuEngine struct {
+	gpu    *GPU
+	plan   *plan
+	calls  []*gpuCall
+	users  [][]use // of each leaf
+	arena  cuda.Pointer
+	lent   cuda.Pointer // where values lie before gradients
+	at     []cuda.Pointer
+	types  []gpuType
+	memory []cuda.Pointer // all that is to be freed
+	bytes  int
+
+	leaves  []gpuLeaf
+	sinks   []gpuSink
+	outputs map[int][]float32 // on the host
+	fresh   bool              // they are those of the last run
+	add     bool
+	seed    *uint64
+	err     error // that nobody has been told
+
+	dirty bool // something was bound since route
+	stage int  // the GPU's number of changes of residents at that time
+}
+
+// gpuLeaf is a leaf: what is bound to it, and where that is on the device.
+type gpuLeaf struct {
+	floats []float32
+	ids    []int32
+	own    cuda.Pointer // the Program's own place, 0: none yet
+	order  cuda.Pointer // of ids that an embedding's gradient reads: their places, by ascending id
+}
+
+// gpuSink is a gradient on its way to the caller.
+type gpuSink struct {
+	floats   []float32
+	own      cuda.Pointer // the Program's own place, 0: none yet
+	at       cuda.Pointer // where it goes: to a resident or to own
+	resident *Resident    // nil: it is copied to the host
+}
+
+func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
+	e := &gpuEngine{
+		gpu: g, plan: p, seed: seed, dirty: true,
+		users:   make([][]use, len(p.leaves)),
+		at:      make([]cuda.Pointer, len(p.slots)),
+		types:   p.storage(g.config.Precision),
+		leaves:  make([]gpuLeaf, len(p.leaves)),
+		sinks:   make([]gpuSink, len(p.sinks)),
+		outputs: make(map[int][]float32),
+	}
+	for _, s := range p.steps {
+		if _, ok := s.kind.(gpuKind); !ok {
+			return nil, fmt.Errorf("no kernel for %s on GPUs", opName(s.kind))
+		}
+	}
+	for _, s := range p.outputs {
+		e.outputs[s] = make([]float32, p.slots[s].size)
+	}
+	err := g.do(func(t *cuda.Thread) error {
+		err := e.place(t, lent)
+		if err != nil {
+			return errors.Join(err, e.free(t))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.programs++
+	return e, nil
+}
+
+// take takes memory for n elements.
+func (e *gpuEngine) take(t *cuda.Thread, n int) (cuda.Pointer, error) {
+	p, err := t.Alloc(4 * max(n, 1))
+	if err == nil {
+		e.memory = append(e.memory, p)
+		e.bytes += 4 * max(n, 1)
+	}
+	return p, err
+}
+
+// place takes the memory of all values and binds the ops to it. Parameters get places of their own when they are bound to what
+// is not resident.
+func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
+	p := e.plan
+	if e.arena, err = e.take(t, p.words); err != nil {
+		return err
+	}
+	if p.lent > 0 {
+		if e.lent, _, err = e.gpu.find(lent); err == nil && e.lent == 0 {
+			e.lent, err = e.take(t, p.lent)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i, s := range p.slots {
+		switch {
+		case s.leaf >= 0 && p.leaves[s.leaf].param:
+		case s.leaf >= 0:
+			if e.at[i], err = e.take(t, s.size); err != nil {
+				return err
+			}
+			e.leaves[s.leaf].own = e.at[i]
+		case s.lent:
+			e.at[i] = e.lent.Add(4 * s.offset)
+		default:
+			e.at[i] = e.arena.Add(4 * s.offset)
+		}
+	}
+	q := e.queue(t)
+	q.dry = true
+	for i, s := range p.steps {
+		c := &gpuCall{seed: e.seed}
+		for j, in := range s.in {
+			c.in, c.inType = append(c.in, e.at[in]), append(c.inType, e.types[in])
+			if l := p.slots[in].leaf; l >= 0 {
+				e.users[l] = append(e.users[l], use{i, j})
+			}
+		}
+		for _, out := range s.out {
+			c.out, c.outType = append(c.out, e.at[out]), append(c.outType, e.types[out])
+		}
+		if k, ok := s.kind.(embeddingGrad); ok {
+			leaf := p.slots[s.in[1]].leaf
+			if leaf < 0 {
+				return errors.New("the indices of an embedding are computed")
+			}
+			if e.leaves[leaf].order == 0 {
+				if e.leaves[leaf].order, err = e.take(t, k.n); err != nil {
+					return err
+				}
+			}
+			c.order = e.leaves[leaf].order
+		}
+		q.used = 0
+		s.kind.(gpuKind).enqueue(q, c)
+		e.calls = append(e.calls, c)
+	}
+	return e.gpu.reserve(t, q.most)
+}
+
+func (e *gpuEngine) queue(t *cuda.Thread) *gpuQueue {
+	return &gpuQueue{thread: t, stream: e.gpu.stream, kernels: e.gpu.kernels, scratch: e.gpu.scratch}
+}
+
+func (e *gpuEngine) bindFloats(leaf int, data []float32) {
+	e.dirty = e.dirty || e.plan.leaves[leaf].param
+	e.leaves[leaf].floats = data
+}
+
+func (e *gpuEngine) bindIDs(leaf int, data []int32) { e.leaves[leaf].ids = data }
+
+func (e *gpuEngine) bindSink(sink int, data []float32) { e.sinks[sink].floats, e.dirty = data, true }
+
+func (e *gpuEngine) accumulate(on bool) {
+	e.dirty = e.dirty || e.add != on
+	e.add = on
+}
+
+// route finds out which parameters and gradients are resident, and lets the ops read and write there.
+func (e *gpuEngine) route(t *cuda.Thread) error {
+	if !e.dirty && e.stage == e.gpu.stage {
+		return nil
+	}
+	for i, l := range e.plan.leaves {
+		if !l.param {
+			continue
+		}
+		leaf := &e.leaves[i]
+		at, _, err := e.gpu.find(leaf.floats)
+		if err == nil && at == 0 {
+			at, err = e.place1(t, &leaf.own, l.size)
+		}
+		if err != nil {
+			return err
+		}
+		e.at[l.slot] = at
+		for _, u := range e.users[i] {
+			e.calls[u.step].in[u.operand] = at
+		}
+	}
+	for i := range e.sinks {
+		if err := e.routeSink(t, i); err != nil {
+			return err
+		}
+	}
+	e.dirty, e.stage = false, e.gpu.stage
+	return nil
+}
+
+// routeSink finds the place of a gradient. An op whose result nothing else reads writes there itself, if it is not added.
+func (e *gpuEngine) routeSink(t *cuda.Thread, i int) (err error) {
+	s, k := &e.sinks[i], e.plan.sinks[i]
+	if s.floats == nil {
+		return nil
+	}
+	if s.at, s.resident, err = e.gpu.find(s.floats); err != nil {
+		return err
+	}
+	switch {
+	case e.plan.lent > 0:
+		at := e.lent.Add(4 * k.offset)
+		if s.at != 0 && s.at != at {
+			return errors.New("the buffer that is lent has become resident, or was closed, since the Program was compiled")
+		}
+		s.at = at
+	case s.at == 0:
+		if s.at, err = e.place1(t, &s.own, e.plan.slots[k.slot].size); err != nil {
+			return err
+		}
+	}
+	if !k.direct {
+		return nil
+	}
+	to := s.at
+	if e.add {
+		to = e.at[k.slot]
+	}
+	step := e.plan.steps[k.step]
+	e.calls[k.step].out[slices.Index(step.out, k.slot)] = to
+	return nil
+}
+
+// place1 takes memory once.
+func (e *gpuEngine) place1(t *cuda.Thread, at *cuda.Pointer, n int) (_ cuda.Pointer, err error) {
+	if *at == 0 {
+		*at, err = e.take(t, n)
+	}
+	return *at, err
+}
+
+// upload brings a leaf to the device. What the host has is copied before upload returns.
+func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
+	leaf, to := &e.leaves[i], e.at[e.plan.leaves[i].slot]
+	stream := e.gpu.stream
+	if e.plan.leaves[i].ids {
+		if err := cmp.Or(stream.Sync(), cuda.Upload(t, to, leaf.ids)); err != nil || leaf.order == 0 {
+			return err
+		}
+		return cuda.Upload(t, leaf.order, byIndex(leaf.ids))
+	}
+	from, _, err := e.gpu.find(leaf.floats)
+	switch {
+	case err != nil || from == to || len(leaf.floats) == 0:
+		return err
+	case from != 0:
+		return stream.Copy(to, from, 4*len(leaf.floats))
+	case len(leaf.floats) == 1: // the queue has the number itself
+		return stream.Fill(to, math.Float32bits(leaf.floats[0]), 1)
+	}
+	return cmp.Or(stream.Sync(), cuda.Upload(t, to, leaf.floats))
+}
+
+// byIndex returns the places of ids by ascending id, those of one id in their order.
+func byIndex(ids []int32) []int32 {
+	order := make([]int32, len(ids))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(ids[a], ids[b]) })
+	return order
+}
+
+// told returns an error that nobody has been told yet, once.
+func (e *gpuEngine) told() error {
+	err := e.err
+	e.err = nil
+	return err
+}
+
+func (e *gpuEngine) forward() error {
+	return e.gpu.do(func(t *cuda.Thread) error {
+		if err := cmp.Or(e.told(), e.route(t)); err != nil {
+			return err
+		}
+		for i, l := range e.plan.leaves {
+			if l.name == upstreamName {
+				continue
+			}
+			if err := e.upload(t, i); err != nil {
+				return err
+			}
+		}
+		e.fresh = false
+		q := e.queue(t)
+		for i := range e.plan.forward {
+			e.step(q, i)
+		}
+		if q.err != nil || e.gpu.together() {
+			return q.err
+		}
+		return e.read(t)
+	})
+}
+
+// read waits and brings the outputs to the host.
+func (e *gpuEngine) read(t *cuda.Thread) error {
+	if err := e.gpu.stream.Sync(); err != nil {
+		return err
+	}
+	for slot, to := range e.outputs {
+		if err := cuda.Download(t, to, e.at[slot]); err != nil {
+			return err
+		}
+	}
+	e.fresh = true
+	return nil
+}
+
+func (e *gpuEngine) step(q *gpuQueue, i int) {
+	q.used = 0
+	e.plan.steps[i].kind.(gpuKind).enqueue(q, e.calls[i])
+}
+
+func (e *gpuEngine) backward() error {
+	return e.gpu.do(func(t *cuda.Thread) error {
+		if err := cmp.Or(e.told(), e.route(t)); err != nil {
+			return err
+		}
+		for i, l := range e.plan.leaves { // what Backward was given
+			if l.name == upstreamName {
+				if err := e.upload(t, i); err != nil {
+					return err
+				}
+			}
+		}
+		host := false // some gradient goes there
+		for _, s := range e.sinks {
+			if s.resident != nil {
+				continue
+			}
+			host = true
+			if e.add {
+				if err := cmp.Or(e.gpu.stream.Sync(), cuda.Upload(t, s.at, s.floats)); err != nil {
+					return err
+				}
+			}
+		}
+		q := e.queue(t)
+		for i := e.plan.forward; i < len(e.calls); i++ {
+			e.step(q, i)
+			for _, s := range e.plan.steps[i].sinks {
+				e.deliver(q, s)
+			}
+		}
+		for i, s := range e.plan.sinks {
+			if s.step < 0 {
+				e.deliver(q, i)
+			}
+		}
+		if q.err != nil || e.gpu.together() && !host {
+			return q.err
+		}
+		if err := e.gpu.stream.Sync(); err != nil {
+			return err
+		}
+		for _, s := range e.sinks {
+			if s.resident == nil {
+				if err := cuda.Download(t, s.floats, s.at); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// deliver brings a gradient that is complete to its place.
+func (e *gpuEngine) deliver(q *gpuQueue, i int) {
+	k, to := e.plan.sinks[i], e.sinks[i].at
+	n := e.plan.slots[k.slot].size
+	if e.add {
+		q.each("axpy", n, q.args(to, e.at[k.slot]).Float32(1).Int64(int64(n)))
+	} else if !k.direct && to != e.at[k.slot] {
+		q.each("copy", n, q.args(to, e.at[k.slot]).Int64(int64(n)))
+	}
+}
+
+// floats reads an output when it is asked for. What cannot be read is NaN, and the next run says why.
+func (e *gpuEngine) floats(slot int) []float32 {
+	if leaf := e.plan.slots[slot].leaf; leaf >= 0 {
+		return e.leaves[leaf].floats
+	}
+	if !e.fresh {
+		if err := e.gpu.do(e.read); err != nil {
+			e.err = err
+			for i := range e.outputs[slot] {
+				e.outputs[slot][i] = float32(math.NaN())
+			}
+		}
+	}
+	return e.outputs[slot]
+}
+
+func (e *gpuEngine) copyValue(slot int, dst []float32) error {
+	return e.gpu.do(func(t *cuda.Thread) error {
+		to, _, err := e.gpu.find(dst)
+		if err != nil {
+			return err
+		}
+		if to != 0 {
+			return e.gpu.stream.Copy(to, e.at[slot], 4*len(dst))
+		}
+		return cmp.Or(e.gpu.stream.Sync(), cuda.Download(t, dst, e.at[slot]))
+	})
+}
+
+func (e *gpuEngine) arenaBytes() int { return e.bytes }
+
+func (e *gpuEngine) free(t *cuda.Thread) error {
+	var errs []error
+	for _, p := range e.memory {
+		errs = append(errs, t.Free(p))
+	}
+	e.memory = nil
+	return errors.Join(errs...)
+}
+
+func (e *gpuEngine) close() {
+	e.gpu.programs--
+	e.gpu.do(e.free) // a device that is lost has no memory to give back
+}

@@ -1,0 +1,243 @@
+//go:build linux && amd64 && !nogpu
+
+package graph
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"relsim/cuda"
+)
+
+// flat is a tower with its parameters, gradients, embeddings and their gradients in flat buffers, as training has them.
+type flat struct {
+	*tower
+	p                    *Program
+	data, grad           []float32
+	at                   map[*Node]int // in data and grad
+	embeddings, upstream []float32     // of two micro-batches
+	residents            []*Resident   // of these four
+	images               []float32     // of the micro-batch
+}
+
+func newFlat(t *testing.T, c Config, lend bool, g *GPU, resident bool) *flat {
+	t.Helper()
+	f := &flat{tower: newTower(8, 2, 0.1), at: map[*Node]int{}}
+	v := newValues(f.b, 1)
+	c.Embedding, c.Training, c.Backend = f.emb, true, g
+	for _, n := range f.b.Params() {
+		f.at[n] = len(f.data)
+		f.data = append(f.data, v.data[n.Name()]...)
+		c.Wrt = append(c.Wrt, n)
+		if lend {
+			c.LentAt = append(c.LentAt, f.at[n])
+		}
+	}
+	f.grad = make([]float32, len(f.data))
+	if lend {
+		c.Lent = f.grad
+	}
+	n := operandOf(f.emb).size()
+	f.embeddings = make([]float32, 2*n)
+	f.upstream = uniform(rand.New(rand.NewPCG(1, 1)), 2*n)
+	f.images = make([]float32, operandOf(f.tower.images).size())
+	if resident {
+		for _, host := range [][]float32{f.data, f.grad, f.embeddings, f.upstream} {
+			r, err := g.Resident(host)
+			must(t, err)
+			f.residents = append(f.residents, r)
+			poison(host)
+		}
+	}
+	f.p = mustCompile(t, f.b, c)
+	for n, at := range f.at {
+		must(t, f.p.SetFloats(n, f.data[at:at+operandOf(n).size()]))
+		if !lend {
+			must(t, f.p.SetGrad(n, f.grad[at:at+operandOf(n).size()]))
+		}
+	}
+	must(t, f.p.SetFloats(f.tower.images, f.images))
+	return f
+}
+
+func poison(x []float32) {
+	for i := range x {
+		x[i] = float32(math.NaN())
+	}
+}
+
+func (f *flat) forward(step, i int) error {
+	for j := range f.images {
+		f.images[j] = float32((j*7+step*5+i*3)%19)/19 - 0.5
+	}
+	f.p.SetSeed(uint64(10*step + i))
+	err := f.p.Forward()
+	poison(f.images) // the run has read them
+	n := len(f.embeddings) / 2
+	return errors.Join(err, f.p.CopyValue(f.emb, f.embeddings[i*n:(i+1)*n]))
+}
+
+func (f *flat) backward(i int, add bool) error {
+	f.p.SetAccumulate(add)
+	n := len(f.embeddings) / 2
+	return f.p.Backward(f.upstream[i*n : (i+1)*n])
+}
+
+// step is one of two micro-batches, or of the second alone where gradients cannot be added.
+func (f *flat) step(number int, lent bool) error {
+	err := errors.Join(f.forward(number, 0), f.forward(number, 1), f.backward(1, false))
+	if lent {
+		return err
+	}
+	return errors.Join(err, f.forward(number, 0), f.backward(0, true))
+}
+
+func (f *flat) close(t *testing.T) {
+	t.Helper()
+	must(t, f.p.Close())
+	for _, r := range f.residents {
+		must(t, r.Close())
+		must(t, r.Close()) // once more does nothing
+	}
+}
+
+// testResidents runs steps on residents, together and not, and compares all bits with those of copies.
+func testResidents(t *testing.T, g *GPU, seeds int, set func(int)) {
+	for _, tt := range []struct {
+		name   string
+		lent   bool
+		config Config
+	}{
+		{"plain", false, Config{}},
+		{"checkpoints", false, Config{Checkpoint: true}},
+		{"lent", true, Config{}},
+		{"one op a step", false, Config{apart: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const steps = 2
+			set(0)
+			copies := newFlat(t, tt.config, tt.lent, g, false)
+			var embeddings, grads [steps][]float32
+			for i := range steps {
+				must(t, copies.step(i, tt.lent))
+				embeddings[i], grads[i] = slices.Clone(copies.embeddings), slices.Clone(copies.grad)
+			}
+			copies.close(t)
+			for seed := range min(seeds, 3) {
+				set(seed)
+				f := newFlat(t, tt.config, tt.lent, g, true)
+				for i := range steps {
+					if seed == 0 {
+						must(t, f.step(i, tt.lent))
+					} else {
+						must(t, g.Together(func() error { return f.step(i, tt.lent) }))
+					}
+					must(t, f.residents[1].Download())
+					must(t, f.residents[2].Download())
+					sameBits(t, "gradient", f.grad, grads[i])
+					sameBits(t, "embedding", f.embeddings, embeddings[i])
+					n := len(f.embeddings) / 2
+					last := 0
+					if tt.lent {
+						last = 1
+					}
+					sameBits(t, "value", f.p.Value(f.emb), embeddings[i][last*n:(last+1)*n])
+				}
+				f.close(t)
+			}
+		})
+	}
+}
+
+// testResidentChanges follows parameters that change on the host, and residents that come and go under a Program.
+func testResidentChanges(t *testing.T, g *GPU, set func(int)) {
+	set(5)
+	f := newFlat(t, Config{}, false, g, false)
+	defer f.close(t)
+	run := func() []float32 {
+		must(t, f.step(0, false))
+		return slices.Clone(f.embeddings)
+	}
+	first := run()
+	r, err := g.Resident(f.data)
+	must(t, err)
+	f.data[0] += 1
+	sameBits(t, "embedding without upload", run(), first)
+	must(t, r.Upload())
+	second := run()
+	if slices.Equal(first, second) {
+		t.Error("an upload changes nothing")
+	}
+	poison(f.data)
+	must(t, r.Download())
+	must(t, r.Close())
+	sameBits(t, "embedding without resident", run(), second)
+	if err := r.Upload(); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("upload of a closed resident: %v", err)
+	}
+}
+
+// testResidentErrors asks for what cannot be.
+func testResidentErrors(t *testing.T, g *GPU, fakeDriver bool) {
+	fails := func(err error, want string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	_, err := g.Resident(nil)
+	fails(err, "the slice is empty")
+	host := make([]float32, 100)
+	r, err := g.Resident(host[20:60])
+	must(t, err)
+	for _, part := range [][]float32{host, host[:21], host[59:], host[30:40]} {
+		_, err = g.Resident(part)
+		fails(err, "resident already")
+	}
+	below, err := g.Resident(host[:20])
+	must(t, err)
+	above, err := g.Resident(host[60:])
+	must(t, err)
+	fails(g.Close(), "0 Programs and 3 residents are not closed")
+	must(t, errors.Join(below.Close(), above.Close()))
+
+	b := NewBuilder()
+	x := b.Input("x", 10)
+	y := b.Scale(b.Add(x, b.Param("w", 10)), 2)
+	p := mustCompile(t, b, Config{Backend: g, Outputs: []*Node{y}})
+	fails(p.CopyValue(y, host[20:30]), "no forward before it")
+	must(t, p.SetFloats(x, host[:10]))
+	must(t, p.SetFloats(b.leaves["w"], host[55:65]))
+	fails(p.Forward(), "reaches 5 beyond the end of what is resident")
+	must(t, p.SetFloats(b.leaves["w"], host[15:25]))
+	fails(p.Forward(), "the first 5 are not resident")
+	must(t, p.SetFloats(b.leaves["w"], host[20:30]))
+	must(t, p.Forward())
+	fails(p.CopyValue(y, host[20:29]), "has 10 elements")
+	fails(p.CopyValue(nil, host[:10]), "node is nil")
+	fails(p.CopyValue(y, host[55:65]), "beyond the end")
+	fails(g.Close(), "1 Programs and 1 residents are not closed")
+	must(t, errors.Join(p.Close(), r.Close()))
+
+	panicked := func() (v any) {
+		defer func() { v = recover() }()
+		g.Together(func() error { panic("here") })
+		return nil
+	}()
+	if panicked != "here" || g.together() {
+		t.Errorf("a panic in Together became %v", panicked)
+	}
+	if !fakeDriver {
+		return
+	}
+	_, err = g.Resident(make([]float32, 1<<30/4))
+	var memory *cuda.OutOfMemory
+	if !errors.As(err, &memory) {
+		t.Fatalf("1 GiB on a device of 1 GiB: %v", err)
+	}
+	fails(err, "graph: GPU: resident of 268435456 elements: cuda: out of memory: 1024 MiB were asked for, ")
+}
