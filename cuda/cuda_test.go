@@ -26,7 +26,7 @@ const childEnv = "CUDA_TEST_CHILD"
 
 var (
 	fakeErr error
-	control struct{ loseAfter, reset uintptr } // functions of the fake driver
+	control struct{ loseAfter, reset, cublasLt uintptr } // functions of the fake driver
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -43,6 +43,7 @@ func run(m *testing.M) int {
 		if path, fakeErr = build(dir); fakeErr == nil {
 			os.Setenv(DriverEnv, path)
 			os.Setenv(NVRTCEnv, path)
+			os.Setenv(BLASEnv, path)
 		} else if !errors.Is(fakeErr, fake.ErrNoCompiler) {
 			fmt.Fprintln(os.Stderr, fakeErr)
 			return 1
@@ -51,6 +52,7 @@ func run(m *testing.M) int {
 	if lib, err := dynlib.Open(os.Getenv(DriverEnv)); err == nil {
 		control.loseAfter, _ = lib.Function("fakeLoseAfter")
 		control.reset, _ = lib.Function("fakeReset")
+		control.cublasLt, _ = lib.Function("fakeCublasLt")
 	}
 	return m.Run()
 }
@@ -446,6 +448,20 @@ func TestLostInMidStep(t *testing.T) {
 	})
 	if ran != 2 || !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "fake GPU") {
 		t.Errorf("%d launches, then %v", ran, err)
+	}
+}
+
+// TestProductLost loses the device in mid-product: the error has the driver's reason.
+func TestProductLost(t *testing.T) {
+	err := withBLAS(t, 0, func(t *Thread, b *BLAS, s *Stream, take func([]float32) Pointer) error {
+		x, y := take(make([]float32, 4)), take(make([]float32, 4))
+		purego.SyscallN(control.loseAfter, 1)
+		must(0, b.Multiply(s, Product{M: 2, N: 2, K: 2}, Operands{D: y, A: x, B: x}))
+		must(0, b.Multiply(s, Product{M: 2, N: 2, K: 2}, Operands{D: y, A: x, B: x}))
+		return s.Sync()
+	})
+	if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "the device has gone") {
+		t.Errorf("%v", err)
 	}
 }
 

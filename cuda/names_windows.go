@@ -15,3 +15,6 @@ func toolkitFolders() []string {
 
 var nvrtcToolkit = toolkit{"NVRTC, the compiler of kernels", NVRTCEnv, []string{"130", "120", "112"},
 	func(version string) string { return "nvrtc64_" + version + "_0.dll" }}
+
+var cublasLtToolkit = toolkit{"cublasLt, the library of matrix products", BLASEnv, []string{"13", "12", "11"},
+	func(version string) string { return "cublasLt64_" + version + ".dll" }}

@@ -670,16 +670,10 @@ API cuFuncSetAttribute(void *function, int attribute, int value) {
     return success;
 }
 
-API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                   void *stream, void **params, void **) {
+int fake::enqueue(void *stream, const std::string &name, std::function<int(std::string &)> run) {
     CONTEXT;
     STREAM(s, stream);
-    auto f = (Function *)function;
-    if (!gx || !gy || !gz || !bx || !by || !bz || gy > 65535 || gz > 65535 || gx > 2147483647u || bx * by * bz > 1024 || bz > 64 ||
-        shared > f->shared)
-        return invalidValue;
-    Launch l{f->name, f->kernel->bind(params), {(int)gx, (int)gy, (int)gz}, {(int)bx, (int)by, (int)bz}, shared};
-    put(s, [l] {
+    put(s, [=] {
         if (launchesLeft == 0) {
             trouble = "the device has gone";
             return (int)launchFailed;
@@ -687,12 +681,35 @@ API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
         if (launchesLeft > 0)
             launchesLeft--;
         std::string what;
-        int status = runGrid(l, randomness, what);
+        int status = run(what);
         if (status != success)
-            trouble = l.name + ": " + what;
+            trouble = name + ": " + what;
         return status;
     });
     return success;
+}
+
+bool fake::insideDevice(const void *p, size_t n) {
+    LOCK;
+    return inside(memory, p, n);
+}
+
+bool fake::haveContext() {
+    LOCK;
+    return currentContext && lost == success;
+}
+
+API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   void *stream, void **params, void **) {
+    CONTEXT;
+    if (!streamOf(stream))
+        return invalidHandle;
+    auto f = (Function *)function;
+    if (!gx || !gy || !gz || !bx || !by || !bz || gy > 65535 || gz > 65535 || gx > 2147483647u || bx * by * bz > 1024 || bz > 64 ||
+        shared > f->shared)
+        return invalidValue;
+    Launch l{f->name, f->kernel->bind(params), {(int)gx, (int)gy, (int)gz}, {(int)bx, (int)by, (int)bz}, shared};
+    return enqueue(stream, l.name, [l](std::string &what) { return runGrid(l, randomness, what); });
 }
 
 API cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long) {

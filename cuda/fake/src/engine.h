@@ -60,4 +60,13 @@ struct Launch {
 // runGrid runs a kernel and returns a code of the driver; trouble says what went wrong.
 int runGrid(const Launch &l, Random &random, std::string &trouble);
 
+// enqueue puts work like that of a kernel into a stream; run returns a code and says what went wrong.
+int enqueue(void *stream, const std::string &name, std::function<int(std::string &)> run);
+
+// insideDevice says whether n bytes at p are part of one piece of memory of the device.
+bool insideDevice(const void *p, size_t n);
+
+// haveContext says whether the thread has a context, and one that can be used.
+bool haveContext();
+
 } // namespace fake
