@@ -13,6 +13,7 @@ type Precision int
 const (
 	Float32 Precision = iota
 	BF16              // operands are rounded to bfloat16: 8 bits of precision
+	TF32              // operands are rounded to 11 bits, with float32's range; of GPUs alone
 )
 
 // String returns the name that flags and configuration files have.
@@ -22,18 +23,20 @@ func (p Precision) String() string {
 		return "float32"
 	case BF16:
 		return "bf16"
+	case TF32:
+		return "tf32"
 	}
 	return fmt.Sprintf("Precision(%d)", int(p))
 }
 
 // ParsePrecision returns the precision of that name.
 func ParsePrecision(name string) (Precision, error) {
-	for _, p := range []Precision{Float32, BF16} {
+	for _, p := range []Precision{Float32, TF32, BF16} {
 		if name == p.String() {
 			return p, nil
 		}
 	}
-	return 0, fmt.Errorf("kernel: precision %q: want %v or %v", name, Float32, BF16)
+	return 0, fmt.Errorf("kernel: precision %q: want %v, %v or %v", name, Float32, TF32, BF16)
 }
 
 // MarshalText gives the name.
@@ -53,7 +56,12 @@ func (p *Precision) UnmarshalText(name []byte) (err error) {
 // With returns a Pool of the same threads for which [Linear], its gradients and the
 // kernels that are fused with it, [Gemm], [Attention] and [AttentionGrad] multiply in the
 // given precision. It is closed with p.
+//
+// With panics if the precision is [TF32], which processors do not have.
 func (p *Pool) With(precision Precision) *Pool {
+	if precision == TF32 {
+		panic("kernel: With: " + errTF32.Error())
+	}
 	switch {
 	case p == nil:
 		return &Pool{threads: 1, precision: precision}
@@ -72,13 +80,21 @@ func (p *Pool) Precision() Precision {
 	return p.precision
 }
 
+// ErrTF32 is wrapped by the error of [CheckPrecision].
+var ErrTF32 = errors.New("no products in tf32")
+
+var errTF32 = fmt.Errorf("%w: GPUs have them, from compute capability 8.0 on, and processors do not", ErrTF32)
+
 // ErrBF16 is wrapped by the error of [CheckPrecision].
 var ErrBF16 = errors.New("no instructions for bf16")
 
 // CheckPrecision returns an error that says what is missing if the active tier has no
-// instructions for products in the given precision. They can be had all the same, but
-// are far slower than those of float32.
+// instructions for products in the given precision. Those of [BF16] can be had all the
+// same, but are far slower than those of float32.
 func CheckPrecision(precision Precision) error {
+	if precision == TF32 {
+		return fmt.Errorf("kernel: %w", errTF32)
+	}
 	t := Active()
 	if precision != BF16 || t.BF16() {
 		return nil

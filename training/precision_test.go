@@ -151,7 +151,7 @@ func TestPrecisionConfig(t *testing.T) {
 		t.Errorf("precision %v, error %v; want float32 where none is named", got.Precision, err)
 	}
 	unknown := bytes.Replace(text, []byte(`"bf16"`), []byte(`"fp8"`), 1)
-	if _, err := parseConfig(unknown); err == nil || !strings.Contains(err.Error(), `precision "fp8": want float32 or bf16`) {
+	if _, err := parseConfig(unknown); err == nil || !strings.Contains(err.Error(), `precision "fp8": want float32, tf32 or bf16`) {
 		t.Errorf("precision fp8: error %v", err)
 	}
 	c.Precision = 7
