@@ -113,7 +113,7 @@ type gpuCall struct {
 	out, in         []cuda.Pointer
 	outType, inType []gpuType    // how they are stored
 	order           cuda.Pointer // of the indices of embeddingGrad, by ascending index
-	seed            *uint64
+	seed            cuda.Pointer // of the run's dropout, 64 bits
 }
 
 // gpuQueue is where ops put their kernels. The first error is kept, and later kernels are passed by.

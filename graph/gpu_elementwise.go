@@ -62,8 +62,8 @@ func (k swiGLUGrad) enqueue(q *gpuQueue, c *gpuCall) {
 }
 
 func (k dropout) enqueue(q *gpuQueue, c *gpuCall) {
-	factor, threshold, key := kernel.DropoutMask(k.rate, *c.seed, uint64(k.index))
-	q.each("dropout", k.dims.size(), q.args(c.out[0], c.in[0]).Int64(int64(key)).Int32(int(int32(threshold))).Float32(factor).Int64(int64(k.dims.size())))
+	factor, threshold, _ := kernel.DropoutMask(k.rate, 0, 0) // the kernel makes the key
+	q.each("dropout", k.dims.size(), q.args(c.out[0], c.in[0], c.seed).Int64(int64(k.index)).Int32(int(int32(threshold))).Float32(factor).Int64(int64(k.dims.size())))
 }
 
 func (k columnScale) enqueue(q *gpuQueue, c *gpuCall) {

@@ -31,7 +31,8 @@ type gpuEngine struct {
 	fresh   bool              // they are those of the last run
 	add     bool
 	seed    *uint64
-	err     error // that nobody has been told
+	seedAt  cuda.Pointer // of the last Forward
+	err     error        // that nobody has been told
 
 	dirty bool // something was bound since route
 	stage int  // the GPU's number of changes of residents at that time
@@ -124,10 +125,13 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 			e.at[i] = e.arena.Add(4 * s.offset)
 		}
 	}
+	if e.seedAt, err = e.take(t, 2); err != nil {
+		return err
+	}
 	q := e.queue(t)
 	q.dry = true
 	for i, s := range p.steps {
-		c := &gpuCall{seed: e.seed}
+		c := &gpuCall{seed: e.seedAt}
 		for j, in := range s.in {
 			c.in, c.inType = append(c.in, e.at[in]), append(c.inType, e.types[in])
 			if l := p.slots[in].leaf; l >= 0 {
@@ -299,6 +303,9 @@ func (e *gpuEngine) forward() error {
 			}
 		}
 		e.fresh = false
+		if err := e.plant(); err != nil {
+			return err
+		}
 		q := e.queue(t)
 		for i := range e.plan.forward {
 			e.step(q, i)
@@ -308,6 +315,12 @@ func (e *gpuEngine) forward() error {
 		}
 		return e.read(t)
 	})
+}
+
+// plant brings the seed to the device: the queue has the number itself.
+func (e *gpuEngine) plant() error {
+	s := e.gpu.stream
+	return cmp.Or(s.Fill(e.seedAt, uint32(*e.seed), 1), s.Fill(e.seedAt.Add(4), uint32(*e.seed>>32), 1))
 }
 
 // read waits and brings the outputs to the host.

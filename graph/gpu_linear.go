@@ -19,20 +19,21 @@ const (
 // product is C (m, n) = op(A)·op(B) + bias, and what follows it.
 type product struct {
 	c, a, b, bias, other, keep cuda.Pointer
+	seed                       cuda.Pointer
+	op                         int // its number, of a dropout
 	m, n, k                    int
 	transA, transB             bool
 	then                       int
 	form                       kernel.GELUKind
 	factor                     float32
 	threshold                  uint32
-	key                        uint64
 }
 
 func (q *gpuQueue) multiply(p product) {
 	flag := map[bool]int{true: 1}
 	q.launch("gemm", cuda.Dim{X: (p.n + 63) / 64, Y: (p.m + 63) / 64}, cuda.Dim{X: 256}, 0,
-		q.args(p.c, p.a, p.b, p.bias, p.other, p.keep).Int32(p.m).Int32(p.n).Int32(p.k).Int32(flag[p.transA]).Int32(flag[p.transB]).
-			Int32(p.then).Int32(int(p.form)).Int64(int64(p.key)).Int32(int(int32(p.threshold))).Float32(p.factor))
+		q.args(p.c, p.a, p.b, p.bias, p.other, p.keep, p.seed).Int32(p.m).Int32(p.n).Int32(p.k).Int32(flag[p.transA]).Int32(flag[p.transB]).
+			Int32(p.then).Int32(int(p.form)).Int64(int64(p.op)).Int32(int(int32(p.threshold))).Float32(p.factor))
 }
 
 // product is x wᵀ + bias.
@@ -64,7 +65,8 @@ func (k linearAdd) enqueue(q *gpuQueue, c *gpuCall) {
 func (k linearDropoutAdd) enqueue(q *gpuQueue, c *gpuCall) {
 	p := k.linear.product(c)
 	p.then, p.other = thenDropoutAdd, c.in[len(c.in)-1]
-	p.factor, p.threshold, p.key = kernel.DropoutMask(k.rate, *c.seed, uint64(k.index))
+	p.factor, p.threshold, _ = kernel.DropoutMask(k.rate, 0, 0) // the kernel makes the key
+	p.seed, p.op = c.seed, k.index
 	q.multiply(p)
 }
 

@@ -170,6 +170,12 @@ DEVICE unsigned long long split_mix(unsigned long long x) {
     return x ^ x >> 31;
 }
 
+// dropout_key is the key of an op, given its number and the seed of the run, which is in memory: what a graph has recorded
+// reads the seed of now.
+DEVICE unsigned long long dropout_key(const unsigned long long *seed, unsigned long long op) {
+    return split_mix(split_mix(seed[0]) ^ op);
+}
+
 DEVICE float dropout_factor(Index i, unsigned long long key, unsigned threshold, float scale) {
     unsigned long long k = split_mix(key + (unsigned long long)(i / 8192));
     unsigned h = (unsigned)(i % 8192) * 0x9e3779b1u ^ (unsigned)k;

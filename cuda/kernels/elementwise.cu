@@ -81,8 +81,9 @@ KERNEL(swiglu_grad, float *dx, const float *x, const float *dy, Index rows, int 
     }
 }
 
-// dropout: y = x·factor, the factors being a function of the key and the place.
-KERNEL(dropout, float *y, const float *x, unsigned long long key, unsigned threshold, float scale, Index n) {
+// dropout: y = x·factor, the factors being a function of the seed, the op and the place.
+KERNEL(dropout, float *y, const float *x, const unsigned long long *seed, unsigned long long op, unsigned threshold, float scale, Index n) {
+    unsigned long long key = dropout_key(seed, op);
     EACH(i, n)
     y[i] = x[i] * dropout_factor(i, key, threshold, scale);
 }

@@ -12,8 +12,9 @@ enum { then_nothing, then_gelu, then_add, then_dropout_add, then_gelu_grad };
 //
 // op(A) is (m, k): A, or with transA the transpose of A (k, m); op(B) is (k, n): B, or with transB that of B (n, k). Blocks
 // of 16 × 16 threads make 64 × 64 elements, 4 × 4 each. C may be other.
-KERNEL(gemm, float *C, const float *A, const float *B, const float *bias, const float *other, float *keep, int m, int n, int k,
-       int transA, int transB, int then, int form, unsigned long long key, unsigned threshold, float factor) {
+KERNEL(gemm, float *C, const float *A, const float *B, const float *bias, const float *other, float *keep,
+       const unsigned long long *seed, int m, int n, int k, int transA, int transB, int then, int form, unsigned long long op,
+       unsigned threshold, float factor) {
     typedef float Line[68]; // 64 and some, so that the columns of a load lie in different banks
     SHARED(Line, a, 16);
     SHARED(Line, b, 16);
@@ -37,6 +38,7 @@ KERNEL(gemm, float *C, const float *A, const float *B, const float *bias, const 
                     sum[i][j] = fma1(a[p][ty + 16 * i], b[p][tx + 16 * j], sum[i][j]);
         barrier();
     }
+    unsigned long long key = then == then_dropout_add ? dropout_key(seed, op) : 0;
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < 4; j++) {
             int r = i0 + ty + 16 * i, c = j0 + tx + 16 * j;
