@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 )
@@ -13,10 +14,17 @@ import (
 // Attributes of a device, cuda.h.
 const (
 	attrSMs         = 16
+	attrComputeMode = 20
 	attrL2          = 38
 	attrMajor       = 75
 	attrMinor       = 76
 	attrSharedOptIn = 97
+)
+
+// Compute modes, cuda.h.
+const (
+	modeProhibited = 2
+	modeExclusive  = 3
 )
 
 // Devices describes the devices that the process may see (CUDA_VISIBLE_DEVICES). None is an error that wraps
@@ -99,6 +107,7 @@ type Thread struct {
 	// kept here so that a launch takes no memory.
 	args   [maxParams]uint64
 	ptrs   [maxParams]unsafe.Pointer
+	kinds  [maxParams]byte
 	launch [11]uintptr
 }
 
@@ -128,6 +137,23 @@ func Open(ordinal int) (*Device, error) {
 	return d, nil
 }
 
+// OpenFree takes the first device of the process that can be had. It must be closed.
+func OpenFree() (*Device, error) {
+	list, err := Devices()
+	if err != nil {
+		return nil, err
+	}
+	var failed []string
+	for _, info := range list {
+		d, err := Open(info.Ordinal)
+		if err == nil || len(list) == 1 {
+			return d, err
+		}
+		failed = append(failed, err.Error())
+	}
+	return nil, fmt.Errorf("cuda: %w: none of %d devices is free: %s", ErrUnavailable, len(list), strings.Join(failed, "; "))
+}
+
 // run is the device's goroutine. It never gives its thread back: thread and current context end together.
 func (d *Device) run(ready chan<- error) {
 	runtime.LockOSThread()
@@ -152,14 +178,34 @@ func (t *Thread) begin() (release func(), err error) {
 	}
 	var context uintptr
 	if err := t.call("cuDevicePrimaryCtxRetain", t.info.String(), t.cuDevicePrimaryCtxRetain, uintptr(unsafe.Pointer(&context)), uintptr(device)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, t.notFree(device, err)
 	}
 	release = func() { t.call("cuDevicePrimaryCtxRelease", "", t.cuDevicePrimaryCtxRelease, uintptr(device)) }
 	if err := t.call("cuCtxSetCurrent", "", t.cuCtxSetCurrent, context); err != nil {
 		release()
-		return nil, err
+		return nil, t.notFree(device, err)
 	}
 	return release, nil
+}
+
+// notFree says why a device cannot be had.
+func (t *Thread) notFree(device int32, err error) error {
+	var mode int32
+	why := ""
+	var e *Error
+	switch modeErr := t.call("cuDeviceGetAttribute", "", t.cuDeviceGetAttribute, uintptr(unsafe.Pointer(&mode)), attrComputeMode, uintptr(device)); {
+	case errors.As(err, &e) && e.Code == codeOutOfMemory:
+		why = "other processes have all its memory"
+	case modeErr == nil && mode == modeProhibited:
+		why = "its compute mode is Prohibited (nvidia-smi -q -d COMPUTE)"
+	case modeErr == nil && mode == modeExclusive:
+		why = "another process has it, and its compute mode is Exclusive_Process (nvidia-smi -q -d COMPUTE)"
+	case errors.As(err, &e) && e.Code == codeUnavailable:
+		why = "another process has it"
+	default:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("cuda: %w: %s is not free: %s: %w", ErrUnavailable, t.info, why, err)
 }
 
 // do runs f. A panic of f goes on in the goroutine that gave it.

@@ -3,8 +3,11 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -97,21 +100,49 @@ func (d *driver) bind(lib *dynlib.Library) error {
 	return nil
 }
 
+// codeStub is what the library says that the toolkit has for linking, in place of a driver.
+const codeStub = 34 // CUDA_ERROR_STUB_LIBRARY
+
 // open loads the driver and starts it.
 func open() (*driver, error) {
-	names := driverNames
-	given := os.Getenv(DriverEnv)
-	if given != "" {
-		names = []string{given}
+	if given := os.Getenv(DriverEnv); given != "" {
+		lib, err := dynlib.Open(given)
+		if err != nil {
+			return nil, fmt.Errorf("cuda: %w: the driver (%s=%s): %w", ErrUnavailable, DriverEnv, given, err)
+		}
+		return start(lib)
 	}
-	lib, err := dynlib.Open(names...)
-	if err != nil && given != "" {
-		return nil, fmt.Errorf("cuda: %w: the driver (%s=%s): %w", ErrUnavailable, DriverEnv, given, err)
+	var names []string
+	for _, name := range driverNames {
+		if !filepath.IsAbs(name) || isFile(name) {
+			names = append(names, name)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cuda: %w: the NVIDIA driver is not installed, or not where it is looked for (%s names its library): %w",
-			ErrUnavailable, DriverEnv, err)
+	var stub error
+	failed := ""
+	for i := range names {
+		lib, why := openFirst(names[i : i+1])
+		failed += why
+		if lib == nil {
+			continue
+		}
+		d, err := start(lib)
+		var e *Error
+		if errors.As(err, &e) && e.Code == codeStub {
+			stub = err
+			continue
+		}
+		return d, err
 	}
+	if stub != nil {
+		return nil, stub
+	}
+	return nil, fmt.Errorf("cuda: %w: the NVIDIA driver is not installed, or not where it is looked for: %s (%s names its library)%s",
+		ErrUnavailable, strings.Join(driverNames, ", "), DriverEnv, failed)
+}
+
+// start starts a driver.
+func start(lib *dynlib.Library) (*driver, error) {
 	d := &driver{path: lib.Name}
 	if err := d.bind(lib); err != nil {
 		return nil, err

@@ -52,6 +52,7 @@ func (e *Error) Is(target error) bool {
 // Codes of the driver, cuda.h.
 const (
 	codeOutOfMemory = 2
+	codeUnavailable = 46
 	codeNotFound    = 500
 	codeNotReady    = 600
 )
@@ -60,14 +61,14 @@ const (
 func sticky(code int) bool {
 	switch code {
 	case 4, // CUDA_ERROR_DEINITIALIZED
-		214,                               // CUDA_ERROR_ECC_UNCORRECTABLE
-		220,                               // CUDA_ERROR_NVLINK_UNCORRECTABLE
-		226,                               // CUDA_ERROR_CONTAINED
-		700,                               // CUDA_ERROR_ILLEGAL_ADDRESS
-		702,                               // CUDA_ERROR_LAUNCH_TIMEOUT
-		709,                               // CUDA_ERROR_CONTEXT_IS_DESTROYED
-		710,                               // CUDA_ERROR_ASSERT
-		714, 715, 716, 717, 718, 719, 720, // of the hardware, the instructions and the launch
+		214,                          // CUDA_ERROR_ECC_UNCORRECTABLE
+		220,                          // CUDA_ERROR_NVLINK_UNCORRECTABLE
+		226,                          // CUDA_ERROR_CONTAINED
+		700,                          // CUDA_ERROR_ILLEGAL_ADDRESS
+		702,                          // CUDA_ERROR_LAUNCH_TIMEOUT
+		709,                          // CUDA_ERROR_CONTEXT_IS_DESTROYED
+		710,                          // CUDA_ERROR_ASSERT
+		714, 715, 716, 717, 718, 719, // of the hardware, the instructions and the launch
 		721, // CUDA_ERROR_TENSOR_MEMORY_LEAK
 		999: // CUDA_ERROR_UNKNOWN
 		return true

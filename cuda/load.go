@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Kernels are this package's kernels, loaded on a device.
@@ -14,22 +15,31 @@ type Kernels struct {
 	Compiled  string
 	modules   []*Module
 	functions map[string]*Function
+	params    map[string]string // of the kernels
 }
 
 // LoadKernels loads the kernels: compiled by NVRTC for this very device where it is installed, which cache keeps (nil: nobody
-// does), else from the PTX that is embedded. warn is told why NVRTC was not used, if it is there and fails; it may be nil.
+// does), else from the PTX that is embedded. warn is told, in one line, why NVRTC was not used; it may be nil.
 func (t *Thread) LoadKernels(cache *CodeCache, warn func(string)) (*Kernels, error) {
+	params, err := embeddedLayouts(t.info.Arch())
+	if err != nil {
+		return nil, err
+	}
 	compiler, err := OpenCompiler()
 	if err == nil {
-		k, compileErr := t.compileKernels(compiler, cache)
-		if compileErr == nil || errors.Is(compileErr, ErrLost) {
-			return k, compileErr
+		var k *Kernels
+		if k, err = t.compileKernels(compiler, cache); err == nil {
+			k.params = params
+			return k, nil
 		}
-		if warn != nil {
-			warn(fmt.Sprintf("%v: the embedded PTX is taken", compileErr))
+		if errors.Is(err, ErrLost) {
+			return nil, err
 		}
 	}
-	k := &Kernels{Compiled: "PTX"}
+	if warn != nil {
+		warn(oneLine(err) + ": the kernels are the driver's, of embedded PTX")
+	}
+	k := &Kernels{Compiled: "PTX", params: params}
 	for _, file := range kernelFiles() {
 		text, err := ptxFor(file, t.info.Arch())
 		if err != nil {
@@ -89,6 +99,7 @@ func (k *Kernels) Function(name string) (*Function, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.params, f.known = k.params[name]
 		if k.functions == nil {
 			k.functions = make(map[string]*Function)
 		}
@@ -96,6 +107,17 @@ func (k *Kernels) Function(name string) (*Function, error) {
 		return f, nil
 	}
 	return nil, fmt.Errorf("cuda: no kernel %q", name)
+}
+
+// oneLine is an error with no more than the first message of a compiler's log.
+func oneLine(err error) string {
+	line, log, _ := strings.Cut(err.Error(), "\n")
+	for said := range strings.Lines(log) {
+		if strings.Contains(said, "error") {
+			return line + ": " + strings.TrimSpace(said)
+		}
+	}
+	return line
 }
 
 // Close unloads the kernels.

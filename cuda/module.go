@@ -55,6 +55,8 @@ type Function struct {
 	name   string
 	at     uintptr
 	shared int // bytes of dynamic shared memory that it may have
+	known  bool
+	params string // what its parameters are, if that is known
 }
 
 // Attributes of a function, cuda.h.
@@ -99,37 +101,43 @@ type Args struct {
 // Args begins the parameters of the next launch.
 func (t *Thread) Args() Args { return Args{t: t} }
 
-func (a Args) put(v uint64) Args {
+func (a Args) put(kind byte, v uint64) Args {
 	if a.n == maxParams {
 		panic(fmt.Sprintf("cuda: more than %d parameters", maxParams))
 	}
 	a.t.args[a.n] = v
 	a.t.ptrs[a.n] = unsafe.Pointer(&a.t.args[a.n])
+	a.t.kinds[a.n] = kind
 	a.n++
 	return a
 }
 
 // Pointer adds an address.
-func (a Args) Pointer(p Pointer) Args { return a.put(uint64(p)) }
+func (a Args) Pointer(p Pointer) Args { return a.put(paramLong, uint64(p)) }
 
 // Int32 adds an int of C.
 func (a Args) Int32(v int) Args {
 	if v != int(int32(v)) {
 		panic(fmt.Sprintf("cuda: parameter %d is %d, which has more than 32 bits", a.n, v))
 	}
-	return a.put(uint64(uint32(int32(v))))
+	return a.put(paramWord, uint64(uint32(int32(v))))
 }
 
 // Int64 adds a long long of C.
-func (a Args) Int64(v int64) Args { return a.put(uint64(v)) }
+func (a Args) Int64(v int64) Args { return a.put(paramLong, uint64(v)) }
 
 // Float32 adds a float of C.
-func (a Args) Float32(v float32) Args { return a.put(uint64(math.Float32bits(v))) }
+func (a Args) Float32(v float32) Args { return a.put(paramReal, uint64(math.Float32bits(v))) }
 
 // Launch puts a kernel into the stream: grid blocks of block threads, each block with shared bytes of dynamic shared
 // memory. Errors of the kernel itself are found when the stream is waited for.
+//
+// Launch panics if the parameters are not those of a kernel of [Kernels]: a driver takes the values that it finds, whatever they are.
 func (s *Stream) Launch(f *Function, grid, block Dim, shared int, a Args) error {
 	t := s.t
+	if f.known && string(t.kinds[:a.n]) != f.params {
+		panic(fmt.Sprintf("cuda: launch of %s with %s, want %s", f.name, describeParams(string(t.kinds[:a.n])), describeParams(f.params)))
+	}
 	if shared > f.shared {
 		if err := t.check("cuFuncSetAttribute", fmt.Sprintf("%s, %d bytes of shared memory", f.name, shared), t.cuFuncSetAttribute,
 			f.at, funcDynamicShared, uintptr(shared)); err != nil {

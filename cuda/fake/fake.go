@@ -18,6 +18,13 @@ import (
 //go:embed src/*.cpp src/*.h
 var sources embed.FS
 
+// RealEnv is the environment variable that lets tests run on the machine's own GPU, if it is not empty: they build no driver, and
+// leave out what they could ask of one only.
+const RealEnv = "RELSIM_TEST_GPU"
+
+// Real says whether tests are to run on the machine's own GPU.
+func Real() bool { return os.Getenv(RealEnv) != "" }
+
 // ErrNoCompiler says that g++ is not there.
 var ErrNoCompiler = errors.New("g++ is not there")
 

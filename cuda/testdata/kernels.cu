@@ -8,8 +8,8 @@ KERNEL(axpy, float a, const float *x, float *y, int n) {
         y[i] = a * x[i] + y[i];
 }
 
-// sums writes the sum of each row of x (rows, cols) to y; a block for each row.
-KERNEL(sums, const float *x, float *y, int cols) {
+// row_sums writes the sum of each row of x (rows, cols) to y; a block for each row.
+DEVICE void row_sums(const float *x, float *y, int cols, bool meet) {
     SHARED(float, parts, 32);
     float sum = 0;
     for (int c = thread_x; c < cols; c += threads_x)
@@ -18,15 +18,19 @@ KERNEL(sums, const float *x, float *y, int cols) {
         sum += shuffle_down(sum, d);
     if (thread_x % 32 == 0)
         parts[thread_x / 32] = sum;
-#if !defined(NO_BARRIER)
-    barrier();
-#endif
+    if (meet)
+        barrier();
     if (thread_x == 0) {
         for (int i = 1; i < threads_x / 32; i++)
             sum += parts[i];
         y[block_x] = sum;
     }
 }
+
+KERNEL(sums, const float *x, float *y, int cols) { row_sums(x, y, cols, true); }
+
+// sums_race lacks a barrier.
+KERNEL(sums_race, const float *x, float *y, int cols) { row_sums(x, y, cols, false); }
 
 // reverse reverses each block's threads_x values of x, through dynamic shared memory.
 KERNEL(reverse, float *x) {

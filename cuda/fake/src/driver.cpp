@@ -2,7 +2,8 @@
 // program does not wait for it; with FAKECUDA_SEED it is done at other moments and in other orders that the streams and
 // events allow. So a copy whose memory is used too early, or a wait that is missing, shows.
 //
-// Environment, read by cuInit: FAKECUDA_SEED, FAKECUDA_DEVICES (1), FAKECUDA_VERSION (12080), FAKECUDA_MEMORY (bytes, 1 GiB).
+// Environment, read by cuInit: FAKECUDA_SEED, FAKECUDA_DEVICES (1), FAKECUDA_VERSION (12080), FAKECUDA_MEMORY (bytes, 1 GiB),
+// FAKECUDA_BUSY (so many devices, from 0, cannot be had), FAKECUDA_MODE (compute mode of all).
 #include "engine.h"
 
 #include <chrono>
@@ -69,7 +70,7 @@ struct Allocation {
 
 std::recursive_mutex lock;
 Random randomness(0);
-int devices = 1, version = 12080;
+int devices = 1, version = 12080, busy = 0, mode = 0;
 size_t total = 1 << 30, used;
 std::map<char *, Allocation> memory, pinned;
 std::vector<Work> pending;
@@ -273,6 +274,10 @@ API cuInit(unsigned) {
         randomness = Random(strtoull(text, nullptr, 10));
     if (const char *text = getenv("FAKECUDA_DEVICES"))
         devices = atoi(text);
+    if (const char *text = getenv("FAKECUDA_BUSY"))
+        busy = atoi(text);
+    if (const char *text = getenv("FAKECUDA_MODE"))
+        mode = atoi(text);
     if (const char *text = getenv("FAKECUDA_MEMORY"))
         total = strtoull(text, nullptr, 10);
     return devices ? success : noDevice;
@@ -281,7 +286,7 @@ API cuInit(unsigned) {
 API cuGetErrorName(int code, const char **name) {
     static const std::map<int, const char *> names = {
         {success, "CUDA_SUCCESS"}, {invalidValue, "CUDA_ERROR_INVALID_VALUE"}, {outOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"},
-        {noDevice, "CUDA_ERROR_NO_DEVICE"}, {invalidDevice, "CUDA_ERROR_INVALID_DEVICE"}, {invalidImage, "CUDA_ERROR_INVALID_IMAGE"},
+        {unavailable, "CUDA_ERROR_DEVICE_UNAVAILABLE"}, {noDevice, "CUDA_ERROR_NO_DEVICE"}, {invalidDevice, "CUDA_ERROR_INVALID_DEVICE"}, {invalidImage, "CUDA_ERROR_INVALID_IMAGE"},
         {invalidContext, "CUDA_ERROR_INVALID_CONTEXT"}, {invalidPTX, "CUDA_ERROR_INVALID_PTX"},
         {invalidHandle, "CUDA_ERROR_INVALID_HANDLE"}, {notFound, "CUDA_ERROR_NOT_FOUND"}, {notReady, "CUDA_ERROR_NOT_READY"},
         {illegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {misalignedAddress, "CUDA_ERROR_MISALIGNED_ADDRESS"}, {launchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
@@ -329,7 +334,7 @@ API cuDeviceTotalMem_v2(size_t *bytes, int) {
 }
 
 API cuDeviceGetAttribute(int *value, int attribute, int) {
-    static const std::map<int, int> values = {{16, 4}, {38, 1 << 20}, {75, 8}, {76, 0}, {97, (int)maxShared}};
+    const std::map<int, int> values = {{16, 4}, {20, mode}, {38, 1 << 20}, {75, 8}, {76, 0}, {97, (int)maxShared}};
     auto it = values.find(attribute);
     if (it == values.end())
         return invalidValue;
@@ -337,7 +342,9 @@ API cuDeviceGetAttribute(int *value, int attribute, int) {
     return success;
 }
 
-API cuDevicePrimaryCtxRetain(void **context, int) {
+API cuDevicePrimaryCtxRetain(void **context, int device) {
+    if (device < busy)
+        return unavailable;
     *context = &contextObject;
     return success;
 }

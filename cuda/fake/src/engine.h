@@ -12,6 +12,7 @@ enum Code {
     success = 0,
     invalidValue = 1,
     outOfMemory = 2,
+    unavailable = 46,
     noDevice = 100,
     invalidDevice = 101,
     invalidImage = 200,

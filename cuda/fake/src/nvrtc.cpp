@@ -1,5 +1,5 @@
 // NVRTC's functions: they find the kernels of a source, which are compiled into the driver already, and lines that begin
-// with #error.
+// with #error. FAKECUDA_NVRTC_FAILS lets every compilation fail.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -66,6 +66,10 @@ API nvrtcCompileProgram(void *program, int n, const char **options) {
     }
     if (!arch)
         return invalidOption;
+    if (getenv("FAKECUDA_NVRTC_FAILS")) {
+        p->log = p->name + "(7): warning: what it does not mind\n" + p->name + "(8): error: what it does not know\n\n1 error detected\n";
+        return compilation;
+    }
     size_t at = p->source.find("\n#error ");
     if (at != std::string::npos) {
         p->log = p->name + "(1): error: " + p->source.substr(at + 1, p->source.find('\n', at + 1) - at - 1) + "\n\n1 error detected\n";
