@@ -88,10 +88,21 @@ func build(dir string) (string, error) {
 	return fake.Build(context.Background(), dir, "kernels", []string{"testdata/kernels.cu"})
 }
 
-// image are the test kernels in PTX. The fake driver looks at their names alone.
-//
-//go:embed testdata/kernels.sm_70.ptx
-var image []byte
+// The test kernels in PTX. The fake driver looks at their names alone.
+var (
+	//go:embed testdata/kernels.sm_70.ptx
+	image70 []byte
+	//go:embed testdata/kernels.sm_80.ptx
+	image80 []byte
+)
+
+// image is that for the device.
+func image(t *Thread) []byte {
+	if t.Info().Arch() < 80 {
+		return image70
+	}
+	return image80
+}
 
 // openFake opens the fake driver's device, as new, with a seed. The test is passed over where the driver is a real one.
 func openFake(t *testing.T, seed int) *Device {
@@ -150,7 +161,7 @@ func must[T any](v T, err error) T {
 }
 
 func kernel(t *Thread, name string) *Function {
-	return must(must(t.Load(image)).Function(name))
+	return must(must(t.Load(image(t))).Function(name))
 }
 
 // upload puts values into new memory of the device.
@@ -682,7 +693,7 @@ func TestModuleErrors(t *testing.T) {
 func TestMissingKernel(t *testing.T) {
 	d := openDevice(t, 0)
 	do(t, d, func(t *Thread) error {
-		m := must(t.Load(image))
+		m := must(t.Load(image(t)))
 		if _, err := m.Function("missing"); err == nil || !strings.Contains(err.Error(), "cuModuleGetFunction(missing): CUDA_ERROR_NOT_FOUND (500)") {
 			return fmt.Errorf("a kernel that is not in the image: %v", err)
 		}

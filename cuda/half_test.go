@@ -38,7 +38,7 @@ func TestHalves(t *testing.T) {
 		x = append(x, math.Float32frombits(r.Uint32()))
 	}
 	for _, by := range []int{1, 2, 8} {
-		do(t, openFake(t, 1), func(th *Thread) error {
+		do(t, openDevice(t, 1), func(th *Thread) error {
 			y, z := must(th.Alloc(2*len(x))), must(th.Alloc(4*len(x)))
 			s := must(th.NewStream())
 			must(0, s.Launch(kernel(th, "halves"), Dim{}, Dim{X: 32}, 0, th.Args().Pointer(y).Pointer(z).Pointer(upload(th, x)).Int32(len(x)).Int32(by)))

@@ -9,17 +9,13 @@ import (
 	"testing"
 )
 
-func testSource(t *testing.T) (source string, headers map[string]string) {
+func testSource(t *testing.T) (source string, include map[string]string) {
 	t.Helper()
 	kernels, err := os.ReadFile("testdata/kernels.cu")
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := os.ReadFile("kernels/port.h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(kernels), map[string]string{"port.h": string(port)}
+	return string(kernels), headers()
 }
 
 func openTestCompiler(t *testing.T) *Compiler {

@@ -31,9 +31,6 @@ func run() error {
 		for _, t := range targets {
 			folder := "kernels/ptx"
 			if source == testSource {
-				if t != targets[0] {
-					continue // one is enough
-				}
 				folder = filepath.Dir(testSource)
 			}
 			name := strings.TrimSuffix(filepath.Base(source), ".cu") + "." + t.arch + ".ptx"
