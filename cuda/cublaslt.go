@@ -81,11 +81,9 @@ type cublasLt struct {
 	cublasLtMatmulAlgoGetHeuristic, cublasLtMatmul uintptr
 }
 
-// openCublasLt opens the library for a driver: of its own major version rather than of a later one, which it may not run.
-func openCublasLt(driver int) (*cublasLt, error) {
-	toolkit := cublasLtToolkit
-	toolkit.versions = forDriver(toolkit.versions, driver)
-	lib, err := toolkit.open()
+// openCublasLt opens the library.
+func openCublasLt() (*cublasLt, error) {
+	lib, err := cublasLtToolkit.open()
 	if err != nil {
 		return nil, err
 	}
@@ -99,21 +97,6 @@ func openCublasLt(driver int) (*cublasLt, error) {
 		return nil, fmt.Errorf("cuda: %w: %s is cublasLt %s, want 11 or later", ErrUnavailable, lib.Name, l)
 	}
 	return l, nil
-}
-
-// forDriver orders versions of a library, newest first: those of later major versions than the driver's come last.
-func forDriver(versions []string, driver int) []string {
-	var own, later []string
-	for _, v := range versions {
-		var major int
-		fmt.Sscan(v, &major)
-		if major > driver/1000 {
-			later = append(later, v)
-		} else {
-			own = append(own, v)
-		}
-	}
-	return append(own, later...)
 }
 
 func (l *cublasLt) bind(lib *dynlib.Library) error {
@@ -172,7 +155,7 @@ type BLAS struct {
 // OpenBLAS opens cublasLt for the thread's device, with workspace bytes of its memory for sums on the way. Where it is not
 // there, or does not run with the driver, the error wraps [ErrUnavailable].
 func (t *Thread) OpenBLAS(workspace int) (*BLAS, error) {
-	lt, err := openCublasLt(t.version)
+	lt, err := openCublasLt()
 	if err != nil {
 		return nil, err
 	}
