@@ -1,8 +1,12 @@
 package cuda
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
+	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -28,6 +32,28 @@ func kernelFiles() []string {
 		}
 	}
 	return names
+}
+
+// KernelsHash is a hash of the kernels' sources and of their PTX, by which measurements say what they are of.
+func KernelsHash() string {
+	h := sha256.New()
+	err := fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			text := embedded(name)
+			fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		}
+		return err
+	})
+	if err != nil {
+		panic(err) // embedded
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// KernelNames returns the names of the kernels that are embedded, in alphabetical order.
+func KernelNames() ([]string, error) {
+	of, err := embeddedLayouts(ptxArchs[0])
+	return slices.Sorted(maps.Keys(of)), err
 }
 
 func embedded(name string) string {

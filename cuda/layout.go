@@ -8,12 +8,12 @@ import (
 // What a parameter of a kernel is, a byte for each.
 const (
 	paramWord = 'w' // four bytes: an int of C
-	paramLong = 'l' // eight bytes: an address, a long long
+	paramLong = 'l' // eight bytes: an address, a long long, a double
 	paramReal = 'f' // a float of C
 )
 
 // paramNames are the types in messages.
-var paramNames = map[byte]string{paramWord: "int32", paramLong: "int64 or address", paramReal: "float32"}
+var paramNames = map[byte]string{paramWord: "int32", paramLong: "8 bytes", paramReal: "float32"}
 
 // layouts returns the parameters of each kernel of PTX, by the kernel's name. It fails for types that [Args] does not have.
 //
@@ -50,7 +50,7 @@ func layouts(ptx string) (map[string]string, error) {
 			switch words[1] {
 			case ".u32", ".s32", ".b32":
 				params = append(params, paramWord)
-			case ".u64", ".s64", ".b64":
+			case ".u64", ".s64", ".b64", ".f64":
 				params = append(params, paramLong)
 			case ".f32":
 				params = append(params, paramReal)

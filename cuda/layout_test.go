@@ -17,7 +17,7 @@ func TestLayouts(t *testing.T) {
 	if want := map[string]string{"a": "lfw", "b": ""}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
 	}
-	if got := describeParams("lfw"); got != "(int64 or address, float32, int32)" {
+	if got := describeParams("lfw"); got != "(8 bytes, float32, int32)" {
 		t.Error(got)
 	}
 	for text, want := range map[string]string{
@@ -59,7 +59,7 @@ func declared(source string) (map[string]string, error) {
 				params = append(params, paramLong)
 			case kind == "int" || kind == "unsigned" || kind == "unsigned int":
 				params = append(params, paramWord)
-			case kind == "long long" || kind == "unsigned long long" || kind == "Index":
+			case kind == "long long" || kind == "unsigned long long" || kind == "Index" || kind == "double":
 				params = append(params, paramLong)
 			case kind == "float":
 				params = append(params, paramReal)
