@@ -21,6 +21,9 @@ var dataHTML string
 //go:embed assets/data.css
 var dataCSS string
 
+//go:embed assets/search.js
+var searchJS string
+
 //go:embed assets/data.js
 var dataJS string
 
@@ -60,7 +63,7 @@ func NewDataPage(ds dataloader.Dataset, downloads map[string]Download) (*DataPag
 	return &DataPage{
 		ds: ds,
 		page: &Page{
-			Title: ds.Name() + " · data", Style: dataCSS, Script: dataJS, Body: template.HTML(body.String()),
+			Title: ds.Name() + " · data", Style: dataCSS, Script: searchJS + dataJS, Body: template.HTML(body.String()),
 			Blocks: []Block{{"core", first}, {"more", second}}, Version: hex.EncodeToString(version[:6]),
 		},
 		pictures: NewPictures(ds, pictureMemory),

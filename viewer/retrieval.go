@@ -141,7 +141,7 @@ func (v *Retrieval) newPage(queries []retrieval.RankedQuery) (*Page, error) {
 	}
 	head.Columns, head.Methods = v.figures()
 	page := &Page{
-		Title: "Retrieval: " + r.Data, Style: retrievalCSS, Body: template.HTML(retrievalHTML), Script: retrievalJS,
+		Title: "Retrieval: " + r.Data, Style: retrievalCSS, Body: template.HTML(retrievalHTML), Script: searchJS + retrievalJS,
 		Version: r.Fingerprint,
 	}
 	for _, block := range []struct {

@@ -228,7 +228,7 @@ func TestUnjudgedInBrowser(t *testing.T) {
 
 // shownRetrieval is true when the page shows a query with all its pictures.
 const shownRetrieval = `'ready' in document.documentElement.dataset && document.querySelectorAll('.hit').length > 0 &&
-	[...document.images].every(i => i.complete && i.naturalWidth > 0)`
+	!document.querySelector('.frame:empty') && [...document.images].every(i => i.complete && i.naturalWidth > 0)`
 
 // tryRetrieval does on the page what a user does.
 func tryRetrieval(t *testing.T, b *browsertest.Browser, address string) {

@@ -11,6 +11,7 @@
   let n = 0;                        // rows
   let text, textAt;                 // captions as lines, and where each line begins (n+1 numbers)
   let folded, foldedAt;             // the same as they are searched
+  let lines;                        // these, to be searched
   let ids, urls, places, literals;  // lines of the block "more"
   const facets = [];                // {name, title, values, codes, starts}; that of states last
   const facetByName = new Map();
@@ -59,6 +60,7 @@
     textAt = lineStarts(text, n);
     folded = fold(text);
     foldedAt = plain(text) ? textAt : lineStarts(folded, n);
+    lines = relsim.lines(folded, foldedAt);
     for (const f of core.facets) {
       const facet = {name: f.name, title: f.title, values: f.values, codes: Int32Array.from(f.codes), starts: f.starts ? Int32Array.from(f.starts) : null};
       facets.push(facet);
@@ -109,53 +111,14 @@
       if (f === '' || (f === '-' && phrase === undefined)) continue;
       (minus ? asked.without : asked.words).push(f);
     }
-    asked.words.sort((a, b) => b.length - a.length); // a long word is rare, and skips most
     return asked;
   }
 
-  // rowAt returns the row whose line holds position at, which is not before that of row.
-  function rowAt(at, row) {
-    let step = 1;
-    while (row + step < n && foldedAt[row + step] <= at) step *= 2;
-    let low = row, high = Math.min(row + step, n);
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (foldedAt[middle] <= at) low = middle; else high = middle;
-    }
-    return low;
-  }
-
-  // search returns the rows that have all the words, in order. Every word goes through the text once: where one is far
-  // away, the rows before it are not looked at.
+  // search returns the rows that have all that is asked, in order.
   function search(asked) {
-    const found = new Uint32Array(n);
-    let size = 0;
-    const {words, without} = asked;
-    const at = words.map(() => -1), notAt = without.map(() => -1);
-    rows:
-    for (let row = 0; row < n; row++) {
-      for (let k = 0; k < words.length; k++) {
-        const start = foldedAt[row];
-        if (at[k] < start) {
-          at[k] = folded.indexOf(words[k], start);
-          if (at[k] < 0) break rows;
-        }
-        if (at[k] >= foldedAt[row + 1]) {
-          row = rowAt(at[k], row) - 1;
-          continue rows;
-        }
-      }
-      for (let k = 0; k < without.length; k++) {
-        if (notAt[k] < foldedAt[row]) {
-          notAt[k] = folded.indexOf(without[k], foldedAt[row]);
-          if (notAt[k] < 0) notAt[k] = folded.length + 1;
-        }
-        if (notAt[k] < foldedAt[row + 1]) continue rows;
-      }
-      if (asked.ids.length && !(ids && asked.ids.every(id => ids(row).startsWith(id)))) continue;
-      found[size++] = row;
-    }
-    return found.subarray(0, size);
+    const found = lines.find(asked.words, asked.without);
+    if (!asked.ids.length) return found;
+    return found.filter(row => ids && asked.ids.every(id => ids(row).startsWith(id)));
   }
 
   // choose leaves the rows that the chosen values of all facets allow, and counts for every facet how many rows each of its

@@ -6,6 +6,20 @@
   const total = queries.item.length;
   const names = head.methods.map(m => m.name);
   const heldOut = new Set(items.heldOut || []);
+  // Columns of queries, which every key of a search goes through.
+  function column(of, kind = Int32Array) {
+    const values = new kind(total);
+    for (let q = 0; q < total; q++) values[q] = of(q);
+    return values;
+  }
+  const itemOf = column(q => queries.item[q]);
+  const captionOf = column(q => items.caption[itemOf[q]]);
+  const relationOf = column(q => items.relation[itemOf[q]]);
+  const isHeldOut = column(q => heldOut.has(itemOf[q]) ? 1 : 0, Uint8Array);
+  const isJudged = column(q => queries.judged[q] === '1' ? 1 : 0, Uint8Array);
+  const zero = '0'.charCodeAt(0);
+  const ranks = name => queries[name].map(list => column(q => list.charCodeAt(q) - zero, Uint8Array)); // by method; 0: not among the first
+  const right = ranks('right'), twin = ranks('twin');
   const caption = i => items.texts[items.caption[i]];
   const relation = i => items.texts[items.relation[i]];
   const judged = queries.judged.includes('1');
@@ -43,7 +57,7 @@
 
   function address() {
     const p = new URLSearchParams();
-    if (at >= 0) p.set('q', items.id[queries.item[shown[at]]]);
+    if (at >= 0) p.set('q', items.id[itemOf[shown[at]]]);
     if (state.methods.length < names.length) {
       for (const i of state.methods) p.append('m', names[i]);
       if (!state.methods.length) p.append('m', '');
@@ -66,37 +80,58 @@
   }
 
   // What fits.
-  const zero = '0'.charCodeAt(0);
-  const rank = (list, m, q) => list[m].charCodeAt(q) - zero; // 0: not among the first
-  const within = (r, k) => r > 0 && r <= k;
+  const within = (rank, k) => rank > 0 && rank <= k;
   const tests = {
-    right: (m, q, k) => within(rank(queries.right, m, q), k),
-    wrong: (m, q, k) => queries.judged[q] === '1' && !within(rank(queries.right, m, q), k),
-    twin: (m, q, k) => within(rank(queries.twin, m, q), k),
+    right: (m, k) => q => within(right[m][q], k),
+    wrong: (m, k) => q => isJudged[q] === 1 && !within(right[m][q], k),
+    twin: (m, k) => q => within(twin[m][q], k),
   };
 
-  let low = null; // texts in small letters, as they are searched
-  const fold = () => { low ||= items.texts.map(t => t.toLowerCase()); };
+  // The texts as they are searched, in small letters. They are made while nothing else happens, or when a search comes first.
+  const parts = [], startOf = new Uint32Array(items.texts.length + 1);
+  let folded = 0, length = 0; // texts, and their letters
+  let lines = null;
+  function foldSome() {
+    const some = items.texts.slice(folded, folded + 1024).map(t => t.toLowerCase());
+    for (const t of some) startOf[++folded] = length += t.length + 1;
+    parts.push(some.join('\n'));
+    if (folded < items.texts.length) return;
+    lines = relsim.lines(parts.join('\n') + '\n', startOf);
+    parts.length = 0;
+  }
+  function foldIdle(deadline) {
+    for (let i = 0; !lines && (i === 0 || deadline.timeRemaining() > 3); i++) foldSome();
+    if (!lines) later(foldIdle);
+  }
+  const later = window.requestIdleCallback || (f => setTimeout(f, 0, {timeRemaining: () => 0}));
+
   function fitting() {
+    const fit = new Int32Array(total);
+    let n = total;
+    for (let q = 0; q < total; q++) fit[q] = q;
+    const keep = fits => {
+      let k = 0;
+      for (let at = 0; at < n; at++) if (fits(fit[at])) fit[k++] = fit[at];
+      n = k;
+    };
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
-    let hit = null; // of texts
     if (words.length) {
-      fold();
-      hit = low.map(t => words.every(w => t.includes(w)));
+      while (!lines) foldSome();
+      const hit = new Uint8Array(items.texts.length);
+      for (const text of lines.find(words, [])) hit[text] = 1;
+      const named = items.id.indexOf(state.search.trim());
+      keep(q => hit[captionOf[q]] === 1 || hit[relationOf[q]] === 1 || itemOf[q] === named);
     }
-    const wanted = state.search.trim();
-    const out = new Int32Array(total);
-    let n = 0;
-    for (let q = 0; q < total; q++) {
-      const i = queries.item[q];
-      if (hit && !hit[items.caption[i]] && !hit[items.relation[i]] && items.id[i] !== wanted) continue;
-      if (state.relation && relation(i) !== state.relation) continue;
-      if (state.part && heldOut.has(i) !== (state.part === 'held')) continue;
-      if (state.a >= 0 && !tests[state.ax](state.a, q, state.k)) continue;
-      if (state.b >= 0 && !tests[state.bx](state.b, q, state.k)) continue;
-      out[n++] = q;
+    if (state.relation) {
+      const wanted = items.texts.indexOf(state.relation);
+      keep(q => relationOf[q] === wanted);
     }
-    return out.subarray(0, n);
+    if (state.part) {
+      const wanted = state.part === 'held' ? 1 : 0;
+      keep(q => isHeldOut[q] === wanted);
+    }
+    for (const c of ['a', 'b']) if (state[c] >= 0) keep(tests[state[c + 'x']](state[c], state.k));
+    return fit.subarray(0, n);
   }
 
   // Rankings of queries, a chunk at a time; the last ones are kept.
@@ -115,18 +150,47 @@
     return chunks.get(n).then(c => c[q % head.chunk]);
   }
 
+  // A picture stands in a frame. It is asked for once the frame has been painted, a few at a time, from the top, and in a
+  // pause of whoever types: keys do not wait for pictures, and those of a query that is no longer shown are not asked for.
   const altOf = i => caption(i) || relation(i) || 'picture ' + items.id[i];
+  const atOnce = 6; // as many as browsers ask one server for
+  let waiting = []; // [frame, item, side]
+  const coming = new Set(); // images
+  const pause = 120; // ms since the last key of a search
+  let typed = -Infinity, timer = 0;
+  const frame = () => el('span', {class: 'frame'});
   function image(i, side) {
-    const address = picture(i, side);
-    const none = () => el('span', {class: 'nothing', role: 'img', 'aria-label': 'picture not there: ' + altOf(i)}, 'no picture');
-    if (!address) return none();
-    const img = el('img', {src: address, alt: altOf(i), width: side, height: side, decoding: 'async'});
-    img.addEventListener('error', () => img.replaceWith(none()));
-    return img;
+    waiting.push([frame(), i, side]);
+    return waiting.at(-1)[0];
   }
+  function askForPictures() {
+    clearTimeout(timer);
+    const rest = typed + pause - performance.now();
+    if (rest > 0) timer = setTimeout(askForPictures, rest);
+    else while (coming.size < atOnce && waiting.length) hang(...waiting.shift());
+  }
+  // forget asks for no more pictures, and waits for none.
+  function forget() {
+    waiting = [];
+    coming.clear();
+  }
+  // hang puts the picture of an item into a frame, or that there is none.
+  function hang(frame, i, side) {
+    const none = () => el('span', {class: 'nothing', role: 'img', 'aria-label': 'picture not there: ' + altOf(i)}, 'no picture');
+    const address = picture(i, side);
+    frame.replaceChildren(address ? el('img', {src: address, alt: altOf(i), width: side, height: side, decoding: 'async'}) : none());
+    const img = frame.querySelector('img');
+    if (!img) return frame;
+    coming.add(img);
+    const came = () => { coming.delete(img); askForPictures(); };
+    img.addEventListener('load', came);
+    img.addEventListener('error', () => { img.replaceWith(none()); came(); });
+    return frame;
+  }
+  const afterPaint = f => requestAnimationFrame(() => setTimeout(f));
 
   const queryOf = new Map(); // item → query
-  queries.item.forEach((i, q) => queryOf.set(i, q));
+  itemOf.forEach((i, q) => queryOf.set(i, q));
 
   function facts(i) {
     const list = [];
@@ -142,7 +206,7 @@
   // Details of a picture.
   function open(i, text) {
     const q = queryOf.get(i);
-    $('picture-body').replaceChildren(image(i, 512), el('h2', {id: 'picture-title'}, caption(i) || 'Picture without a caption'), el('p', {}, facts(i)),
+    $('picture-body').replaceChildren(hang(frame(), i, 512), el('h2', {id: 'picture-title'}, caption(i) || 'Picture without a caption'), el('p', {}, facts(i)),
       text && el('p', {}, text), el('p', {class: 'muted'}, items.id[i]),
       q === undefined ? '' : el('button', {type: 'button', onclick: () => { $('picture').close(); goTo(q); }}, 'Take it as the query'));
     $('picture').showModal();
@@ -182,6 +246,11 @@
   }
 
   let drawing = 0;
+  let drawn = ''; // query and methods that the page shows, which are not drawn again
+  function nowDrawn(what) {
+    drawn = what;
+    $('main').removeAttribute('aria-busy');
+  }
   async function draw() {
     const turn = ++drawing;
     tip.hidden = true;
@@ -190,17 +259,29 @@
     $('position').textContent = n === 0 ? 'No query fits.' : n === total
       ? `Query ${number.format(at + 1)} of ${number.format(n)}` : `Query ${number.format(at + 1)} of ${number.format(n)} that fit (${number.format(total)} in all)`;
     if (n === 0) {
+      nowDrawn('');
+      forget();
       $('query').replaceChildren(el('p', {}, 'No query fits what is chosen above.'));
       $('rows').replaceChildren();
       return;
     }
-    const q = shown[at], i = queries.item[q];
+    if (n > 1) later(() => { if (turn === drawing) rows(shown[(at + 1) % n]).catch(() => {}); }); // the next one is likely
+    const q = shown[at], i = itemOf[q], what = [q, ...state.methods].join();
+    if (what === drawn) {
+      nowDrawn(what);
+      return;
+    }
+    $('main').setAttribute('aria-busy', 'true');
     let found;
     try { found = await rows(q); } catch (error) {
-      if (turn === drawing) $('rows').replaceChildren(el('p', {class: 'notice', role: 'alert'}, 'The rankings of this query did not come: ' + error.message));
+      if (turn !== drawing) return;
+      nowDrawn('');
+      $('rows').replaceChildren(el('p', {class: 'notice', role: 'alert'}, 'The rankings of this query did not come: ' + error.message));
       return;
     }
     if (turn !== drawing) return;
+    nowDrawn(what);
+    forget();
     $('query').replaceChildren(image(i, 512), el('div', {}, el('h2', {}, caption(i) || 'Query without a caption'), el('p', {}, facts(i)), el('p', {class: 'muted'}, items.id[i])));
     $('rows').replaceChildren(...state.methods.map(m => {
       const [list, scores, letters] = found[m];
@@ -208,7 +289,7 @@
         el('ol', {class: 'strip', tabindex: '0', 'aria-label': `What ${names[m]} finds`}, list.map((hitItem, k) => hit(m, k + 1, hitItem, scores[k], letters[k]))));
     }));
     if (!state.methods.length) $('rows').replaceChildren(el('p', {class: 'muted'}, 'No method is chosen: mark some in the table.'));
-    if (n > 1) rows(shown[(at + 1) % n]).catch(() => {}); // the next one is likely
+    afterPaint(askForPictures);
   }
 
   // The table: which methods are shown, their figures, and those of the queries that fit.
@@ -247,13 +328,12 @@
     if (!judged) return;
     $('now').textContent = (state.k === 1 ? 'right first' : `right in ${state.k}`) + (shown.length === total ? ', all' : ', of those that fit');
     let of = 0;
-    const right = new Array(names.length).fill(0);
-    for (const q of shown) {
-      if (queries.judged[q] !== '1') continue;
-      of++;
-      for (let m = 0; m < names.length; m++) if (tests.right(m, q, state.k)) right[m]++;
-    }
-    live.forEach((cell, m) => cell.replaceChildren(of ? percent(right[m] / of) : '–', ' ', el('small', {}, `${number.format(right[m])}/${number.format(of)}`)));
+    for (const q of shown) of += isJudged[q];
+    live.forEach((cell, m) => {
+      let n = 0;
+      for (const q of shown) if (isJudged[q] === 1 && within(right[m][q], state.k)) n++;
+      cell.replaceChildren(of ? percent(n / of) : '–', ' ', el('small', {}, `${number.format(n)}/${number.format(of)}`));
+    });
   }
 
   function controls() {
@@ -275,13 +355,14 @@
   // apply shows the state. keep: the query that is shown now stays if it fits.
   function apply(keep) {
     shown = fitting();
-    at = shown.length ? Math.max(0, shown.findIndex(q => items.id[queries.item[q]] === keep)) : -1;
+    const kept = items.id.indexOf(keep);
+    at = shown.length ? Math.max(0, shown.findIndex(q => itemOf[q] === kept)) : -1;
     controls();
     shares();
     return draw();
   }
 
-  const current = () => at >= 0 ? items.id[queries.item[shown[at]]] : state.query;
+  const current = () => at >= 0 ? items.id[itemOf[shown[at]]] : state.query;
   function filter() {
     const keep = current();
     state.query = keep;
@@ -335,8 +416,7 @@
   $('legend').append(...used.map(m => el('span', {}, el('b', {class: m}, `${marks[m][0]} ${marks[m][1]}`), ': ' + meaning[m])));
   table();
 
-  let typing;
-  $('search').addEventListener('input', () => { clearTimeout(typing); typing = setTimeout(filter); });
+  $('search').addEventListener('input', () => { typed = performance.now(); filter(); });
   $('filters').addEventListener('change', e => { if (e.target.id !== 'search') filter(); });
   $('filters').addEventListener('submit', e => e.preventDefault());
   $('filters').addEventListener('reset', e => { e.preventDefault(); const keep = current(); state = {...defaults(), methods: state.methods}; apply(keep); remember(); });
@@ -361,7 +441,7 @@
   addEventListener('hashchange', restore);
   addEventListener('popstate', restore);
   addEventListener('scroll', placeTip, {passive: true, capture: true}); // of a strip, too
+  later(foldIdle);
   await restore();
   document.documentElement.dataset.ready = '';
-  (window.requestIdleCallback || setTimeout)(fold); // before the first letter of a search
 })().catch(relsim.fail);
