@@ -123,8 +123,9 @@ type gpuQueue struct {
 	kernels *cuda.Kernels
 	dry     bool // nothing is launched
 	scratch cuda.Pointer
-	used    int // bytes of scratch memory of the op
-	most    int // of any op
+	used    int                 // bytes of scratch memory of the op
+	most    int                 // of any op
+	trace   func(kernel string) // is told what is launched; may be nil
 	err     error
 }
 
@@ -138,6 +139,9 @@ const (
 func (q *gpuQueue) launch(name string, grid, block cuda.Dim, shared int, a cuda.Args) {
 	if q.dry || q.err != nil {
 		return
+	}
+	if q.trace != nil {
+		q.trace(name)
 	}
 	f, err := q.kernels.Function(name)
 	if err == nil {

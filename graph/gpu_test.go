@@ -68,6 +68,7 @@ func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
 	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
+	t.Run("profile", func(t *testing.T) { testProfile(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
