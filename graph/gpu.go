@@ -16,6 +16,8 @@ type GPU struct {
 	config  GPUConfig
 	kernels *cuda.Kernels
 	stream  *cuda.Stream
+	back    *cuda.Stream // of copies to the host that the others do not wait for
+	pool    gpuPool
 
 	thread    *cuda.Thread // of Together, while it runs
 	residents []*Resident  // by address
@@ -32,7 +34,10 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 		if g.kernels, err = t.LoadKernels(c.Cache, c.Warn); err != nil {
 			return err
 		}
-		g.stream, err = t.NewStream()
+		if g.stream, err = t.NewStream(); err != nil {
+			return err
+		}
+		g.back, err = t.NewStream()
 		return err
 	})
 	if err != nil {
@@ -92,7 +97,7 @@ func (g *GPU) Close() error {
 		return fmt.Errorf("graph: GPU: close: %d Programs and %d residents are not closed", g.programs, len(g.residents))
 	}
 	return g.do(func(t *cuda.Thread) error {
-		errs := []error{g.stream.Close(), g.kernels.Close()}
+		errs := []error{g.stream.Sync(), g.back.Sync(), g.stream.Close(), g.back.Close(), g.pool.free(t), g.kernels.Close()}
 		if g.scratch != 0 {
 			errs = append(errs, t.Free(g.scratch))
 			g.scratch = 0
@@ -179,10 +184,17 @@ func (q *gpuQueue) one(name string, a cuda.Args) {
 	q.launch(name, cuda.Dim{}, cuda.Dim{X: 1024}, 0, a)
 }
 
-// fill sets n elements to zero.
+// clear sets n elements to zero.
 func (q *gpuQueue) clear(p cuda.Pointer, n int) {
 	if !q.dry && q.err == nil {
 		q.err = q.stream.Fill(p, 0, n)
+	}
+}
+
+// copy copies n elements, unless they are in their place.
+func (q *gpuQueue) copy(to, from cuda.Pointer, n int) {
+	if !q.dry && q.err == nil && to != from {
+		q.err = q.stream.Copy(to, from, 4*n)
 	}
 }
 

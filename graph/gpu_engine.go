@@ -20,6 +20,7 @@ type gpuEngine struct {
 	users  [][]use // of each leaf
 	arena  cuda.Pointer
 	lent   cuda.Pointer // where values lie before gradients
+	lender *Resident    // whose memory that is, nil: the Program's own
 	at     []cuda.Pointer
 	types  []gpuType
 	memory []cuda.Pointer // all that is to be freed
@@ -50,7 +51,9 @@ type gpuLeaf struct {
 type gpuSink struct {
 	floats   []float32
 	own      cuda.Pointer // the Program's own place, 0: none yet
-	at       cuda.Pointer // where it goes: to a resident or to own
+	from     cuda.Pointer // where the op leaves it
+	at       cuda.Pointer // where it is added up: in a resident or in own
+	to       cuda.Pointer // in a resident, where that is another place
 	resident *Resident    // nil: it is copied to the host
 }
 
@@ -104,7 +107,7 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 		return err
 	}
 	if p.lent > 0 {
-		if e.lent, _, err = e.gpu.find(lent); err == nil && e.lent == 0 {
+		if e.lent, e.lender, err = e.gpu.find(lent); err == nil && e.lent == 0 {
 			e.lent, err = e.take(t, p.lent)
 		}
 		if err != nil {
@@ -189,7 +192,7 @@ func (e *gpuEngine) route(t *cuda.Thread) error {
 		}
 		leaf := &e.leaves[i]
 		at, _, err := e.gpu.find(leaf.floats)
-		if err == nil && at == 0 {
+		if err == nil && !aligned(at) {
 			at, err = e.place1(t, &leaf.own, l.size)
 		}
 		if err != nil {
@@ -218,29 +221,31 @@ func (e *gpuEngine) routeSink(t *cuda.Thread, i int) (err error) {
 	if s.at, s.resident, err = e.gpu.find(s.floats); err != nil {
 		return err
 	}
-	switch {
-	case e.plan.lent > 0:
-		at := e.lent.Add(4 * k.offset)
+	s.to = s.at
+	if at := e.lent.Add(4 * k.offset); e.plan.lent > 0 {
 		if s.at != 0 && s.at != at {
 			return errors.New("the buffer that is lent has become resident, or was closed, since the Program was compiled")
 		}
-		s.at = at
-	case s.at == 0:
+		s.at, s.to = at, at
+	} else if !aligned(s.at) {
 		if s.at, err = e.place1(t, &s.own, e.plan.slots[k.slot].size); err != nil {
 			return err
 		}
 	}
+	s.from = e.at[k.slot]
 	if !k.direct {
 		return nil
 	}
-	to := s.at
-	if e.add {
-		to = e.at[k.slot]
+	if !e.add && aligned(s.at) {
+		s.from = s.at
 	}
 	step := e.plan.steps[k.step]
-	e.calls[k.step].out[slices.Index(step.out, k.slot)] = to
+	e.calls[k.step].out[slices.Index(step.out, k.slot)] = s.from
 	return nil
 }
+
+// aligned says whether a kernel may take 16 bytes at once at a place. A part of a resident may lie anywhere.
+func aligned(p cuda.Pointer) bool { return p != 0 && p%16 == 0 }
 
 // place1 takes memory once.
 func (e *gpuEngine) place1(t *cuda.Thread, at *cuda.Pointer, n int) (_ cuda.Pointer, err error) {
@@ -303,6 +308,9 @@ func (e *gpuEngine) forward() error {
 			}
 		}
 		e.fresh = false
+		if err := e.gpu.writes(e.lender); err != nil {
+			return err
+		}
 		if err := e.plant(); err != nil {
 			return err
 		}
@@ -354,17 +362,9 @@ func (e *gpuEngine) backward() error {
 				}
 			}
 		}
-		host := false // some gradient goes there
-		for _, s := range e.sinks {
-			if s.resident != nil {
-				continue
-			}
-			host = true
-			if e.add {
-				if err := cmp.Or(e.gpu.stream.Sync(), cuda.Upload(t, s.at, s.floats)); err != nil {
-					return err
-				}
-			}
+		host, err := e.begin(t)
+		if err != nil {
+			return err
 		}
 		q := e.queue(t)
 		for i := e.plan.forward; i < len(e.calls); i++ {
@@ -395,14 +395,37 @@ func (e *gpuEngine) backward() error {
 	})
 }
 
+// begin prepares the places of the gradients, and says whether one goes to the host.
+func (e *gpuEngine) begin(t *cuda.Thread) (host bool, err error) {
+	for _, s := range e.sinks {
+		if err := e.gpu.writes(s.resident); err != nil {
+			return false, err
+		}
+		switch {
+		case s.resident == nil && e.add:
+			err = cmp.Or(e.gpu.stream.Sync(), cuda.Upload(t, s.at, s.floats))
+		case e.add && s.to != s.at:
+			err = e.gpu.stream.Copy(s.at, s.to, 4*len(s.floats))
+		}
+		if err != nil {
+			return false, err
+		}
+		host = host || s.resident == nil
+	}
+	return host, nil
+}
+
 // deliver brings a gradient that is complete to its place.
 func (e *gpuEngine) deliver(q *gpuQueue, i int) {
-	k, to := e.plan.sinks[i], e.sinks[i].at
-	n := e.plan.slots[k.slot].size
+	s := &e.sinks[i]
+	n := len(s.floats)
 	if e.add {
-		q.each("axpy", n, q.args(to, e.at[k.slot]).Float32(1).Int64(int64(n)))
-	} else if !k.direct && to != e.at[k.slot] {
-		q.each("copy", n, q.args(to, e.at[k.slot]).Int64(int64(n)))
+		q.each("axpy", n, q.args(s.at, s.from).Float32(1).Int64(int64(n)))
+	} else {
+		q.copy(s.at, s.from, n)
+	}
+	if s.resident != nil {
+		q.copy(s.to, s.at, n)
 	}
 }
 
@@ -424,7 +447,10 @@ func (e *gpuEngine) floats(slot int) []float32 {
 
 func (e *gpuEngine) copyValue(slot int, dst []float32) error {
 	return e.gpu.do(func(t *cuda.Thread) error {
-		to, _, err := e.gpu.find(dst)
+		to, r, err := e.gpu.find(dst)
+		if err == nil {
+			err = e.gpu.writes(r)
+		}
 		if err != nil {
 			return err
 		}

@@ -36,3 +36,30 @@ func (*Resident) Download() error { return errNoGPU }
 
 // Close does nothing.
 func (*Resident) Close() error { return nil }
+
+// Launch returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) Launch(string, int, int, ...any) error { return errNoGPU }
+
+// Blocks is 0.
+func (*GPU) Blocks(int, int) int { return 0 }
+
+// Readback is a part of a resident on its way to the host; this build has none.
+type Readback struct{}
+
+// Read returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) Read(*Resident, int, int) (*Readback, error) { return nil, errNoGPU }
+
+// Wait returns an error that wraps [cuda.ErrUnavailable].
+func (*Readback) Wait() ([]float32, error) { return nil, errNoGPU }
+
+// Snapshot is a copy of residents on its way to the host; this build has none.
+type Snapshot struct{}
+
+// Snapshot returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) Snapshot(...*Resident) (*Snapshot, error) { return nil, errNoGPU }
+
+// Wait returns an error that wraps [cuda.ErrUnavailable].
+func (*Snapshot) Wait() error { return errNoGPU }
+
+// Fetch returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) Fetch([]float32) error { return errNoGPU }

@@ -20,6 +20,8 @@ type Resident struct {
 	host []float32
 	low  uintptr // the address of host, which the Resident keeps where it is
 	at   cuda.Pointer
+
+	copied *cuda.Event // until then a snapshot reads it; of the device's goroutine
 }
 
 // Resident makes a copy of host on the device, with the values of now. It is an error if a part of host has one. A buffer
@@ -88,7 +90,7 @@ func (r *Resident) copy(what string, f func(t *cuda.Thread) error) error {
 	if r.at == 0 {
 		return fmt.Errorf("%w: %s", errResidentClosed, what)
 	}
-	err := r.gpu.do(func(t *cuda.Thread) error { return cmp.Or(r.gpu.stream.Sync(), f(t)) })
+	err := r.gpu.do(func(t *cuda.Thread) error { return cmp.Or(r.gpu.writes(r), r.gpu.stream.Sync(), f(t)) })
 	if err != nil {
 		return fmt.Errorf("graph: GPU: %s of %d elements: %w", what, len(r.host), err)
 	}
@@ -103,6 +105,21 @@ func (r *Resident) Upload() error {
 // Download brings the values of the device to the host, when what is in the queue is done.
 func (r *Resident) Download() error {
 	return r.copy("download", func(t *cuda.Thread) error { return cuda.Download(t, r.host, r.at) })
+}
+
+// Fetch brings the values of a part of a resident to the host, as [Resident.Download] does.
+func (g *GPU) Fetch(part []float32) error {
+	err := g.do(func(t *cuda.Thread) error {
+		at, r, err := g.find(part)
+		if err != nil || r == nil {
+			return cmp.Or(err, fmt.Errorf("%d elements are not resident", len(part)))
+		}
+		return cmp.Or(g.stream.Sync(), cuda.Download(t, part, at))
+	})
+	if err != nil {
+		return fmt.Errorf("graph: GPU: fetch: %w", err)
+	}
+	return nil
 }
 
 // Close gives the memory on the device back, with the values there. Programs that are bound to the slice copy it from

@@ -29,7 +29,10 @@ func newFlat(t *testing.T, c Config, lend bool, g *GPU, resident bool) *flat {
 	f := &flat{tower: newTower(8, 2, 0.1), at: map[*Node]int{}}
 	v := newValues(f.b, 1)
 	c.Embedding, c.Training, c.Backend = f.emb, true, g
-	for _, n := range f.b.Params() {
+	for i, n := range f.b.Params() {
+		if i == 5 { // from here on nothing lies at a multiple of 16 bytes
+			f.data = append(f.data, 7)
+		}
 		f.at[n] = len(f.data)
 		f.data = append(f.data, v.data[n.Name()]...)
 		c.Wrt = append(c.Wrt, n)
@@ -181,6 +184,45 @@ func testResidentChanges(t *testing.T, g *GPU, set func(int)) {
 	}
 }
 
+// testReads reads values, and whole residents, of moments of the queue that has long gone on.
+func testReads(t *testing.T, g *GPU, seeds int, set func(int)) {
+	for seed := range min(seeds, 8) {
+		set(seed)
+		host := uniform(rand.New(rand.NewPCG(1, 7)), 5000)
+		r, err := g.Resident(host)
+		must(t, err)
+		by := make([]float32, 1)
+		by[0] = 2
+		factor, err := g.Resident(by)
+		must(t, err)
+		want := slices.Clone(host)
+		double := func() {
+			must(t, g.Launch("times", 4, 256, host, host, by, int64(len(host))))
+			for i := range want {
+				want[i] *= 2
+			}
+		}
+		double()
+		read, err := g.Read(r, 100, 110)
+		must(t, err)
+		few := slices.Clone(want[100:110])
+		snapshot, err := g.Snapshot(r, factor)
+		must(t, err)
+		all := slices.Clone(want)
+		double()
+		double()
+		got, err := read.Wait()
+		must(t, err)
+		sameBits(t, "read", got, few)
+		must(t, snapshot.Wait())
+		sameBits(t, "snapshot", host, all)
+		must(t, snapshot.Wait())
+		must(t, r.Download())
+		sameBits(t, "at last", host, want)
+		must(t, errors.Join(r.Close(), factor.Close()))
+	}
+}
+
 // testResidentErrors asks for what cannot be.
 func testResidentErrors(t *testing.T, g *GPU, fakeDriver bool) {
 	fails := func(err error, want string) {
@@ -221,7 +263,21 @@ func testResidentErrors(t *testing.T, g *GPU, fakeDriver bool) {
 	fails(p.CopyValue(nil, host[:10]), "node is nil")
 	fails(p.CopyValue(y, host[55:65]), "beyond the end")
 	fails(g.Close(), "1 Programs and 1 residents are not closed")
-	must(t, errors.Join(p.Close(), r.Close()))
+	must(t, p.Close())
+
+	fails(g.Launch("nothing", 1, 32), "graph: GPU: launch nothing: ")
+	fails(g.Launch("copy", 1, 32, host[20:30], make([]float32, 3)), "parameter 1: a slice of 3 elements is not resident")
+	fails(g.Launch("copy", 1, 32, host[20:30], "3"), "parameter 1 is a string")
+	for _, part := range [][2]int{{-1, 3}, {3, 3}, {3, 41}} {
+		_, err = g.Read(r, part[0], part[1])
+		fails(err, "of 40")
+	}
+	must(t, r.Close())
+	_, err = g.Read(r, 0, 1)
+	fails(err, "closed")
+	_, err = g.Snapshot(r)
+	fails(err, "closed")
+	fails(g.Fetch(host[20:30]), "10 elements are not resident")
 
 	panicked := func() (v any) {
 		defer func() { v = recover() }()

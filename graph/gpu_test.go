@@ -71,6 +71,7 @@ func TestGPU(t *testing.T) {
 	t.Run("profile", func(t *testing.T) { testProfile(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
+	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
 	t.Run("errors of residents", func(t *testing.T) { testResidentErrors(t, g, seeds > 1) })
 }

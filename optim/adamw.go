@@ -75,6 +75,7 @@ type AdamW struct {
 	m, v   []float32
 	step   int
 	groups []group
+	device *device // nil: the host
 }
 
 // group is a piece of the flat buffers that one kernel call handles.
@@ -129,7 +130,12 @@ func addGroup(list []group, g group) []group {
 // own, in place of 1, as groups of parameters do in PyTorch. So decay becomes
 // lr·factor·decay. It is an error if a factor is negative or not finite; nothing
 // is changed then.
+//
+// SetFactors panics on a GPU: it comes before [AdamW.On].
 func (o *AdamW) SetFactors(factor func(p *nn.Param) float64) error {
+	if o.device != nil {
+		panic("optim: adamw: SetFactors on a GPU")
+	}
 	var learned []*nn.Param
 	for _, p := range o.params.All() {
 		if !p.Frozen {
@@ -154,6 +160,15 @@ func (o *AdamW) SetFactors(factor func(p *nn.Param) float64) error {
 	return nil
 }
 
+// nonFinite is the error of a step whose gradient has no norm.
+func (o *AdamW) nonFinite(step int, norm float64) error {
+	names := o.params.NonFinite()
+	if len(names) == 0 {
+		names = []string{"the sum overflows"}
+	}
+	return fmt.Errorf("optim: adamw: step %d: gradient norm %v: %s", step, norm, strings.Join(names, ", "))
+}
+
 // Steps is the number of steps taken.
 func (o *AdamW) Steps() int { return o.step }
 
@@ -161,14 +176,17 @@ func (o *AdamW) Steps() int { return o.step }
 // gradient before clipping. If that is not finite, nothing is changed, and the
 // error names the parameters that are to blame.
 func (o *AdamW) Step(lr float64) (norm float64, err error) {
+	if o.device != nil {
+		p, err := o.Enqueue(lr)
+		if err != nil {
+			return 0, err
+		}
+		return p.Wait()
+	}
 	grad := o.params.Grad()
 	norm = math.Sqrt(kernel.SumSquares(o.pool, grad))
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
-		names := o.params.NonFinite()
-		if len(names) == 0 {
-			names = []string{"the sum overflows"}
-		}
-		return norm, fmt.Errorf("optim: adamw: step %d: gradient norm %v: %s", o.step+1, norm, strings.Join(names, ", "))
+		return norm, o.nonFinite(o.step+1, norm)
 	}
 	scale := 1.0
 	if o.config.ClipNorm > 0 {

@@ -3,6 +3,7 @@ package optim
 import (
 	"fmt"
 
+	"relsim/graph"
 	"relsim/kernel"
 	"relsim/nn"
 )
@@ -23,6 +24,13 @@ type EMA struct {
 	avg     []float32
 	updates int
 	swapped bool
+
+	// On a GPU; nil and 0 on the host.
+	gpu       *graph.GPU
+	resident  *graph.Resident
+	optimizer *AdamW
+	behind    int   // updates less steps of the optimiser
+	err       error // that nobody has been told
 }
 
 // NewEMA starts an average at the values of params. It runs on pool, which may
@@ -40,13 +48,20 @@ func NewEMA(params *nn.Params, decay float64, pool *kernel.Pool) (*EMA, error) {
 }
 
 // Update takes the values of the parameters, after a step, into the average.
-// It panics between Apply and restore.
+// On a GPU it goes into the queue, behind the step; what goes wrong is told by
+// [EMA.Fetch]. It panics between Apply and restore.
 func (e *EMA) Update() {
 	if e.swapped {
 		panic("optim: ema: Update while the average is applied")
 	}
+	e.count()
 	n := float64(e.updates)
 	d := min(e.decay, (1+n)/(10+n))
+	if e.resident != nil {
+		e.launch("average", e.optimizer.device.control, float32(d), float32(1-d))
+		e.updates++
+		return
+	}
 	kernel.Scale(e.pool, e.avg, float32(d), e.avg)
 	kernel.Axpy(e.pool, e.avg, float32(1-d), e.params.Learned())
 	e.updates++
@@ -54,7 +69,7 @@ func (e *EMA) Update() {
 
 // Apply puts the average in the place of the weights, for evaluation. The
 // function it returns puts the weights back, bit for bit; it may be called
-// twice. Apply panics when the average is applied already.
+// twice. On a GPU it changes the resident values, not those of the host. Apply panics when the average is applied already.
 func (e *EMA) Apply() (restore func()) {
 	if e.swapped {
 		panic("optim: ema: Apply while the average is applied")
@@ -68,8 +83,12 @@ func (e *EMA) Apply() (restore func()) {
 }
 
 func (e *EMA) swap() {
+	e.swapped = !e.swapped
+	if e.resident != nil {
+		e.launch("exchange_floats")
+		return
+	}
 	for i, w := range e.params.Learned() {
 		e.params.Learned()[i], e.avg[i] = e.avg[i], w
 	}
-	e.swapped = !e.swapped
 }

@@ -20,9 +20,12 @@ const (
 )
 
 // State returns a copy of the moments, "adamw.exp_avg.NAME" and
-// "adamw.exp_avg_sq.NAME", and the number of steps, "adamw.step".
-func (o *AdamW) State() []checkpoints.Tensor {
-	state := []checkpoints.Tensor{counter(adamStep, o.step)}
+// "adamw.exp_avg_sq.NAME", and the number of steps, "adamw.step". On a GPU they are those of the last
+// [AdamW.Fetch].
+func (o *AdamW) State() []checkpoints.Tensor { return o.stateAt(o.step) }
+
+func (o *AdamW) stateAt(step int) []checkpoints.Tensor {
+	state := []checkpoints.Tensor{counter(adamStep, step)}
 	for _, t := range o.targets() {
 		state = append(state, checkpoints.FromFloat32(t.Name, t.Shape, t.Data))
 	}
@@ -31,8 +34,11 @@ func (o *AdamW) State() []checkpoints.Tensor {
 
 // Restore sets the state to what [AdamW.State] returned for the same
 // parameters. Tensors of other owners may be among them. After an error nothing
-// is changed.
+// is changed. It panics on a GPU: it comes before [AdamW.On].
 func (o *AdamW) Restore(state []checkpoints.Tensor) error {
+	if o.device != nil {
+		panic("optim: adamw: Restore on a GPU: it comes before On")
+	}
 	return restore("optim: adamw", "adamw.", adamStep, &o.step, o.targets(), state)
 }
 
@@ -41,12 +47,17 @@ func (o *AdamW) targets() []checkpoints.Target {
 }
 
 // State returns a copy of the average, "ema.avg.NAME", and the number of
-// updates, "ema.updates". It panics between Apply and restore.
+// updates, "ema.updates". On a GPU it is that of the last [EMA.Fetch]. It panics
+// between Apply and restore.
 func (e *EMA) State() []checkpoints.Tensor {
 	if e.swapped {
 		panic("optim: ema: State while the average is applied")
 	}
-	state := []checkpoints.Tensor{counter(emaStep, e.updates)}
+	return e.stateAt(e.updates)
+}
+
+func (e *EMA) stateAt(updates int) []checkpoints.Tensor {
+	state := []checkpoints.Tensor{counter(emaStep, updates)}
 	for _, t := range targets(e.params, emaMean, e.avg) {
 		state = append(state, checkpoints.FromFloat32(t.Name, t.Shape, t.Data))
 	}
@@ -55,10 +66,14 @@ func (e *EMA) State() []checkpoints.Tensor {
 
 // Restore sets the average to what [EMA.State] returned for the same
 // parameters. Tensors of other owners may be among them. After an error nothing
-// is changed. It panics between Apply and restore.
+// is changed. It panics between Apply and restore, and on a GPU: it comes before
+// [EMA.On].
 func (e *EMA) Restore(state []checkpoints.Tensor) error {
 	if e.swapped {
 		panic("optim: ema: Restore while the average is applied")
+	}
+	if e.resident != nil {
+		panic("optim: ema: Restore on a GPU: it comes before On")
 	}
 	return restore("optim: ema", "ema.", emaStep, &e.updates, targets(e.params, emaMean, e.avg), state)
 }

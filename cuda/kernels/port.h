@@ -9,7 +9,7 @@
 //   barrier()                        of the block
 //   shuffle_down(v, d), shuffle_xor(v, mask)   of a whole warp
 //   exp2_near(x), log2_near(x)       to 2 units of the last place, as the hardware has them
-//   root(x), fma1(a, b, c)           rounded to nearest
+//   root(x), root64(x), fma1(a, b, c)   rounded to nearest
 //   BF16                             a bfloat16 in memory: the upper half of a float
 //   widen(BF16), narrow(float)       from and to it, rounded to nearest, ties to even; NaN stays NaN
 //   narrow2(low, high)               two of them in a word, the first in the lower half
@@ -79,6 +79,7 @@ DEVICE float shuffle_xor(float v, int mask) { return __nvvm_shfl_sync_bfly_f32(0
 DEVICE float exp2_near(float x) { return __nvvm_ex2_approx_f(x); }
 DEVICE float log2_near(float x) { return __nvvm_lg2_approx_f(x); }
 DEVICE float root(float x) { return __nvvm_sqrt_rn_f(x); }
+DEVICE double root64(double x) { return __nvvm_sqrt_rn_d(x); }
 DEVICE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE float floor1(float x) { return __builtin_floorf(x); }
 DEVICE unsigned bits_of(float x) { return __builtin_bit_cast(unsigned, x); }
@@ -114,6 +115,7 @@ DEVICE float log2_near(float x) {
     return y;
 }
 DEVICE float root(float x) { return __fsqrt_rn(x); }
+DEVICE double root64(double x) { return __dsqrt_rn(x); }
 DEVICE float fma1(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float floor1(float x) { return floorf(x); }
 DEVICE unsigned bits_of(float x) { return __float_as_uint(x); }

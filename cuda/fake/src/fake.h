@@ -131,6 +131,7 @@ template <class T> static inline T shuffle_xor(T v, int mask) {
 static inline float exp2_near(float x) { return exp2f(x); }
 static inline float log2_near(float x) { return log2f(x); }
 static inline float root(float x) { return sqrtf(x); }
+static inline double root64(double x) { return sqrt(x); }
 static inline float fma1(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float floor1(float x) { return floorf(x); }
 static inline unsigned bits_of(float x) {
