@@ -20,6 +20,9 @@ import (
 // which systems install it are tried.
 const DriverEnv = "RELSIM_LIBCUDA"
 
+// Supported says whether this build can use GPUs at all.
+const Supported = true
+
 // minDriver is the oldest version of the driver interface that has all that is called, times 1000: 11.4.
 const minDriver = 11040
 
@@ -137,8 +140,8 @@ func open() (*driver, error) {
 	if stub != nil {
 		return nil, stub
 	}
-	return nil, fmt.Errorf("cuda: %w: the NVIDIA driver is not installed, or not where it is looked for: %s (%s names its library)%s",
-		ErrUnavailable, strings.Join(driverNames, ", "), DriverEnv, failed)
+	return nil, fmt.Errorf("cuda: %w: %s (%s names its library)%s",
+		ErrNoDriver, strings.Join(driverNames, ", "), DriverEnv, failed)
 }
 
 // start starts a driver.

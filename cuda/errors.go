@@ -9,6 +9,8 @@ var (
 	// ErrUnavailable is wrapped where there is no device to use: no driver, one that is too old, no device, or a build
 	// without GPUs.
 	ErrUnavailable = errors.New("no GPU can be used")
+	// ErrNoDriver is wrapped, with ErrUnavailable, where no driver is found under the names that systems give it.
+	ErrNoDriver = fmt.Errorf("%w: the NVIDIA driver is not installed, or not where it is looked for", ErrUnavailable)
 	// ErrLost is wrapped where the device's context cannot be used any more.
 	ErrLost = errors.New("the device is lost")
 	// ErrOutOfMemory is wrapped where the device has too little memory.

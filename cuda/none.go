@@ -6,6 +6,9 @@ import "fmt"
 
 var errBuild = fmt.Errorf("cuda: %w: this build has no support for GPUs", ErrUnavailable)
 
+// Supported says whether this build can use GPUs at all.
+const Supported = false
+
 // Devices returns an error that wraps [ErrUnavailable].
 func Devices() ([]Info, error) { return nil, errBuild }
 
@@ -17,3 +20,6 @@ type Device struct{}
 
 // Open returns an error that wraps [ErrUnavailable].
 func Open(ordinal int) (*Device, error) { return nil, errBuild }
+
+// Close does nothing.
+func (*Device) Close() {}

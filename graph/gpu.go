@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"relsim/cuda"
+	"relsim/kernel"
 )
 
 // GPU is the Backend of an NVIDIA GPU. What is bound to a Program is copied to the device at each run, and outputs and
@@ -48,6 +49,9 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 
 // Name names the device in messages.
 func (g *GPU) Name() string { return g.device.Info().String() }
+
+// Precision is that of the products.
+func (g *GPU) Precision() kernel.Precision { return g.config.Precision }
 
 // Together runs f on the device's goroutine and returns its error. What f runs, Programs of the GPU and all else, goes into
 // the queue without a hand-over for each; runs return when their work is in the queue, and nothing waits but where

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"relsim/cuda"
+	"relsim/kernel"
 )
 
 var errNoGPU = fmt.Errorf("graph: GPU: %w: this build has no support for GPUs", cuda.ErrUnavailable)
@@ -18,6 +19,9 @@ func NewGPU(*cuda.Device, GPUConfig) (*GPU, error) { return nil, errNoGPU }
 
 // Together returns an error that wraps [cuda.ErrUnavailable].
 func (*GPU) Together(func() error) error { return errNoGPU }
+
+// Precision is that of the products.
+func (*GPU) Precision() kernel.Precision { return kernel.Float32 }
 
 // Close does nothing.
 func (*GPU) Close() error { return nil }

@@ -232,7 +232,7 @@ func (b BaselineSpec) model(ctx context.Context, set *retrieval.Set, gallery, ne
 	if isCLIP := base.Family == pretrained.CLIP; isCLIP != (b.Kind != DINOBaseline) {
 		return fail(fmt.Errorf("%s is a model of the family %s, which does not go with the kind %s", b.Path, base.Family, b.Kind))
 	}
-	model, err := OpenWith(ctx, b.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Hub: o.Hub})
+	model, err := OpenWith(ctx, b.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, GPU: o.GPU, Hub: o.Hub})
 	if err != nil {
 		return fail(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"relsim/dataloader"
+	"relsim/graph"
 	"relsim/kernel"
 	"relsim/loss"
 	"relsim/nn"
@@ -40,7 +41,7 @@ type Config struct {
 	MicroBatch int `json:"micro_batch"` // images in memory at once; divides Batch
 	// Shards is the number of equal parts of a micro-batch that threads take one by one; it divides MicroBatch. Zero lets
 	// [Run] choose by the model's size, not by the machine: gradients are added up part by part, which decides their
-	// last bits.
+	// last bits. A GPU takes a micro-batch as a whole, whatever this says.
 	Shards int `json:"shards"`
 
 	LearningRate float64 `json:"learning_rate"` // peak
@@ -63,8 +64,8 @@ type Config struct {
 	Geometry    dataloader.Geometry  `json:"geometry,omitzero"` // how pictures are cropped and resized
 	Pictures    dataloader.Pictures  `json:"pictures"`          // how files become pixels
 
-	// Precision of the matrix products of the towers. The loss, the optimiser, the weights that it updates, and all
-	// embeddings for validation are float32.
+	// Precision of the matrix products of the towers. The loss, the optimiser and the weights that it updates are float32,
+	// and so are, on CPUs, all embeddings for validation.
 	Precision kernel.Precision `json:"precision"`
 
 	// Freeze is a tower that is not trained; empty: none. No word is dropped where it is the text tower.
@@ -280,8 +281,10 @@ func parseConfig(data []byte) (Config, error) {
 
 // Options are the settings of a run that its weights do not depend on.
 type Options struct {
-	Out       string  // run folder
-	Resume    Resume  // what to do when Out holds checkpoints
+	Out    string // run folder
+	Resume Resume // what to do when Out holds checkpoints
+	// GPU runs towers, loss and embeddings, in the precision of the configuration; nil: the CPU does. It stays the caller's.
+	GPU       *graph.GPU
 	Threads   int     // of the kernels
 	Workers   int     // that decode pictures
 	SaveEvery int     // steps between checkpoints; 0: only at the end

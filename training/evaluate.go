@@ -12,6 +12,7 @@ import (
 	"relsim/baseline"
 	"relsim/dataloader"
 	"relsim/embeddings"
+	"relsim/graph"
 	"relsim/hub"
 	"relsim/kernel"
 	"relsim/nn"
@@ -38,7 +39,8 @@ type EvaluateOptions struct {
 	Workers   int
 	// Vision and Text are where the published models are that runs with adapters were trained on: see [OpenOptions].
 	Vision, Text string
-	Precision    kernel.Precision     // of the models' products; not that of the runs, which train in theirs
+	Precision    kernel.Precision     // of the models' products on the CPU; not that of the runs, which train in theirs
+	GPU          *graph.GPU           // runs the models, in its own precision; nil: the CPU does
 	MaxBroken    float64              // share of unreadable pictures that is too many; 0: the 5 % of the loader, below 0: any is
 	Progress     func(done float64)   // 0 to 1; may be nil
 	Pictures     *dataloader.Pictures // how files become pixels, but for Convert; nil: as each model was trained
@@ -183,7 +185,9 @@ func embed(ctx context.Context, m Evaluated, file string, set *retrieval.Set, ga
 	fail := func(err error) (retrieval.Method, EvaluatedRun, error) {
 		return retrieval.Method{}, EvaluatedRun{}, err
 	}
-	model, err := OpenWith(ctx, m.Path, OpenOptions{Threads: o.Threads, Precision: o.Precision, Vision: o.Vision, Text: o.Text, Hub: o.Hub})
+	model, err := OpenWith(ctx, m.Path, OpenOptions{
+		Threads: o.Threads, Precision: o.Precision, GPU: o.GPU, Vision: o.Vision, Text: o.Text, Hub: o.Hub,
+	})
 	if err != nil {
 		return fail(err)
 	}

@@ -241,7 +241,11 @@ func (t *trainer) openRows() (*rowCache, error) {
 		fmt.Fprintf(h, "%s %d\n", name, len(t.words.files[name]))
 		h.Write(t.words.files[name])
 	}
-	fmt.Fprintf(h, "\n%v", kernel.Active())
+	if gpu := t.options.GPU; gpu != nil {
+		fmt.Fprintf(h, "\n%s in %v", gpu.Name(), gpu.Precision())
+	} else {
+		fmt.Fprintf(h, "\n%v", kernel.Active())
+	}
 	cache, err := openRows(t.options.RowCache, rowKey(h.Sum(nil)), t.config.Model.EmbedDim)
 	if err != nil {
 		t.notice("%v; it is made anew", err)

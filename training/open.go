@@ -46,8 +46,10 @@ type Embedder struct {
 // OpenOptions say how a model is opened.
 type OpenOptions struct {
 	Threads int // of the kernels
-	// Precision of the matrix products, whatever the model was trained in.
+	// Precision of the matrix products on the CPU, whatever the model was trained in.
 	Precision kernel.Precision
+	// GPU runs the model, in its own precision; nil: the CPU does. It stays the caller's.
+	GPU *graph.GPU
 	// Vision and Text are folders of the published models that a tower of the checkpoint is made of, where they are not
 	// where they were when it was written. Their weights must be the same.
 	Vision, Text string
@@ -73,8 +75,10 @@ func OpenWith(ctx context.Context, path string, o OpenOptions) (*Embedder, error
 	if o.Threads < 1 {
 		return nil, fmt.Errorf("training: open %s: %d threads: want at least 1", path, o.Threads)
 	}
-	if err := kernel.CheckPrecision(o.Precision); err != nil {
-		return nil, fmt.Errorf("training: open %s in %v: %w", path, o.Precision, err)
+	if o.GPU == nil {
+		if err := kernel.CheckPrecision(o.Precision); err != nil {
+			return nil, fmt.Errorf("training: open %s in %v: %w", path, o.Precision, err)
+		}
 	}
 	if isPublished(path) || isName(path) {
 		return openPublished(ctx, path, o)
@@ -310,7 +314,11 @@ func openPublished(ctx context.Context, path string, o OpenOptions) (*Embedder, 
 func openEmbedder(c Config, model *nn.Model, words vocabulary, o OpenOptions) (*Embedder, error) {
 	pool := kernel.NewPool(o.Threads)
 	model.Merge(pool)
-	e, err := newEmbedder(c, model, words, graph.NewCPU(pool.With(o.Precision)), o.Threads)
+	var backend graph.Backend = o.GPU
+	if o.GPU == nil {
+		backend = graph.NewCPU(pool.With(o.Precision))
+	}
+	e, err := newEmbedder(c, model, words, backend, o.Threads)
 	if err != nil {
 		pool.Close()
 		return nil, err

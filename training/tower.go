@@ -53,7 +53,7 @@ func ShardsFor(model nn.Config, microBatch int) int {
 
 // compile makes the training programs of one tower, one for each shard.
 func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower, batch int)) (*tower, error) {
-	b, w := graph.NewBuilder(), &tower{shards: t.config.Shards, frozen: which == t.config.Freeze}
+	b, w := graph.NewBuilder(), &tower{shards: t.shards, frozen: which == t.config.Freeze}
 	w.rebind = func(p *graph.Program, shard int) error { return w.bind(p, w.current, shard) }
 	build(b, w, t.config.MicroBatch/w.shards)
 	if err := b.Err(); err != nil {
@@ -72,13 +72,34 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 		}
 	}
 	var err error
-	w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),
-		func(p *graph.Program, _ int) error { return t.model.Bind(p) })
+	if t.options.GPU != nil {
+		config.Backend = t.options.GPU
+		w.replicas, err = compileOne(b, config, t.model)
+	} else {
+		w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),
+			func(p *graph.Program, _ int) error { return t.model.Bind(p) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
 	t.closeables = append(t.closeables, func() { w.replicas.Close() })
 	return w, nil
+}
+
+// compileOne makes a single program, on the backend of the configuration.
+func compileOne(b *graph.Builder, config graph.Config, model *nn.Model) (*graph.Replicas, error) {
+	program, err := graph.Compile(b, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := model.Bind(program); err != nil {
+		return nil, errors.Join(err, program.Close())
+	}
+	r, err := graph.NewReplicas([]*graph.Program{program}, 1)
+	if err != nil {
+		return nil, errors.Join(err, program.Close())
+	}
+	return r, nil
 }
 
 // forward writes the embeddings of n micro-batches to dst. Load brings one of them.

@@ -39,6 +39,7 @@ type trainer struct {
 	watch   Observer
 
 	pool       *kernel.Pool
+	shards     int // of a micro-batch
 	words      vocabulary
 	model      *nn.Model
 	given      map[string]bool // parameters with the values of a published model
@@ -96,12 +97,16 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if err := checkGallery(d.Val); err != nil {
 		return nil, err
 	}
-	if err := kernel.CheckPrecision(c.Precision); err != nil {
-		return nil, fmt.Errorf("training: precision %v: %w", c.Precision, err)
+	if o.GPU == nil {
+		if err := kernel.CheckPrecision(c.Precision); err != nil {
+			return nil, fmt.Errorf("training: precision %v: %w", c.Precision, err)
+		}
+	} else if got := o.GPU.Precision(); got != c.Precision {
+		return nil, fmt.Errorf("training: the GPU was opened to run in %v, the configuration says %v", got, c.Precision)
 	}
 	c = c.resolve(d.Train)
 	c.Loss.Temperature, c.Loss.Bias = c.Model.Temperature, c.Model.LogitBias
-	t := &trainer{config: c, options: o, data: d, watch: watch}
+	t := &trainer{config: c, options: o, data: d, watch: watch, shards: c.Shards}
 	defer func() {
 		if err != nil {
 			t.close()
@@ -110,6 +115,9 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	t.pool = kernel.NewPool(o.Threads)
 	t.closeables = append(t.closeables, t.pool.Close)
 	backend := graph.NewCPU(t.pool)
+	if o.GPU != nil {
+		backend, t.shards = o.GPU, 1
+	}
 
 	if err := t.makeModel(); err != nil {
 		return nil, err
@@ -286,7 +294,7 @@ func (t *trainer) loadImages(ctx context.Context, i int) error { return t.loader
 
 // bindImages binds the pictures of a shard of micro-batch i, which is loaded.
 func (t *trainer) bindImages(p *graph.Program, i, shard int) error {
-	n := len(t.batch.Images) / t.config.Shards
+	n := len(t.batch.Images) / t.shards
 	p.SetSeed(t.dropoutSeed(i, shard))
 	return p.SetFloats(t.vision.images, t.batch.Images[shard*n:(shard+1)*n])
 }
@@ -301,8 +309,8 @@ func (t *trainer) loadText(ctx context.Context, _ int) error {
 
 // bindText binds the captions of a shard of micro-batch i.
 func (t *trainer) bindText(p *graph.Program, i, shard int) error {
-	n := t.config.MicroBatch / t.config.Shards * t.config.Model.Text.Length
-	at := (i*t.config.Shards + shard) * n
+	n := t.config.MicroBatch / t.shards * t.config.Model.Text.Length
+	at := (i*t.shards + shard) * n
 	p.SetSeed(t.dropoutSeed(i, shard))
 	if err := p.SetIDs(t.text.text.IDs, t.ids[at:at+n]); err != nil {
 		return err
@@ -312,7 +320,7 @@ func (t *trainer) bindText(p *graph.Program, i, shard int) error {
 
 // dropoutSeed is that of a shard of micro-batch i of this step, the same each time it is forwarded.
 func (t *trainer) dropoutSeed(i, shard int) uint64 {
-	part := uint64(i*t.config.Shards + shard)
+	part := uint64(i*t.shards + shard)
 	return rand.NewPCG(t.config.Seed+part*0x9e3779b97f4a7c15, streamDropout<<48|uint64(t.step)).Uint64()
 }
 

@@ -89,7 +89,8 @@ const usageText = `eval: evaluate trained models of relational visual similarity
   --seed N             of queries, intervals and examples (1)
   --out DIR            where the report goes (the run folder's report/)
   --no-report          print only
-  --precision P        of the models' matrix products: auto, float32 or bf16 (auto: float32)
+  --device D           of the models: auto, cpu, cuda or cuda:N (auto: an NVIDIA GPU where one can be used, else the CPU)
+  --precision P        of the models' matrix products: auto, float32, tf32 or bf16 (auto: float32; bf16 on GPUs that have it)
   --threads N          (all cores)
   --jpeg HOW           JPEG decoder: auto, go, turbo or reference (as each model was trained)
   --convert HOW        conversion to RGB: relsim or pillow, see train (as each model was trained; relsim of published ones)
@@ -151,6 +152,7 @@ type options struct {
 	convert      *string // nil: as each model was trained
 	cache        string
 	cacheSize    string
+	device       string
 	precision    string
 	json, quiet  bool
 	baselines    []training.BaselineSpec
@@ -204,6 +206,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	})
 	fs.StringVar(&o.cache, "cache", "", "")
 	fs.StringVar(&o.cacheSize, "cache-size", "20GiB", "")
+	fs.StringVar(&o.device, "device", training.AutoDevice, "")
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")
@@ -243,10 +246,11 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 // evaluate does what the flags ask for.
 func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	began := time.Now()
-	precision, err := training.ChoosePrecision(o.precision)
+	device, err := command.Device(o.device, o.precision, func(text string) { fmt.Fprintf(stderr, "eval: %s\n", text) })
 	if err != nil {
-		return command.Usagef("--precision %s: %w", o.precision, err)
+		return err
 	}
+	defer device.Close()
 	pictures, cache, err := o.pictures(stderr)
 	if err != nil {
 		return err
@@ -273,11 +277,12 @@ func (o *options) evaluate(ctx context.Context, args []string, stdout, stderr io
 			names = append(names, b.Name)
 		}
 		fmt.Fprintf(stderr, "evaluate: %s on %s\n", strings.Join(names, ", "), source.Data)
+		fmt.Fprintf(stderr, "evaluate: %s\n", device)
 	}
 	var last time.Time
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: o.retrieval, Threads: o.threads, Workers: o.threads,
-		Precision: precision,
+		Precision: device.Precision, GPU: device.GPU,
 		MaxBroken: cmp.Or(o.maxBroken, -1), // -1: none may be broken
 		Pictures:  pictures, Convert: o.convert, Cache: cache,
 		Vision: o.vision, Text: o.text, Hub: o.hub,

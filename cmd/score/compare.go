@@ -49,9 +49,8 @@ func pixelNames() string {
 
 // open finds what --model names.
 func (o *options) open(ctx context.Context, stderr io.Writer) (comparer, error) {
-	precision, err := training.ChoosePrecision(o.precision)
-	if err != nil {
-		return nil, command.Usagef("--precision %s: %w", o.precision, err)
+	if err := command.CheckDevice(o.device, o.precision); err != nil {
+		return nil, err
 	}
 	isLPIPS := strings.HasPrefix(o.model, training.LPIPSBaseline+":")
 	if o.side > 0 && !isLPIPS {
@@ -73,7 +72,11 @@ func (o *options) open(ctx context.Context, stderr io.Writer) (comparer, error) 
 			return &pixels{measure: m, threads: o.threads}, nil
 		}
 	}
-	model, err := training.OpenWith(ctx, o.model, training.OpenOptions{Threads: o.threads, Precision: precision,
+	device, err := command.Device(o.device, o.precision, func(text string) { fmt.Fprintf(stderr, "score: %s\n", text) })
+	if err != nil {
+		return nil, err
+	}
+	model, err := training.OpenWith(ctx, o.model, training.OpenOptions{Threads: o.threads, Precision: device.Precision, GPU: device.GPU,
 		Hub: hub.Options{Notice: func(format string, args ...any) {
 			if !o.quiet {
 				fmt.Fprintf(stderr, "score: "+format+"\n", args...)
@@ -81,6 +84,7 @@ func (o *options) open(ctx context.Context, stderr io.Writer) (comparer, error) 
 		}},
 	})
 	if err != nil {
+		device.Close()
 		if _, missing := os.Stat(o.model); errors.Is(missing, fs.ErrNotExist) {
 			return nil, fmt.Errorf("--model %s is no measure of pixels (%s) and no lpips:NET=DIR, and as a model: %w", o.model, pixelNames(), err)
 		}
@@ -88,18 +92,24 @@ func (o *options) open(ctx context.Context, stderr io.Writer) (comparer, error) 
 	}
 	if !model.Has(nn.VisionTower) {
 		model.Close()
+		device.Close()
 		return nil, fmt.Errorf("%s: the model has no encoder of pictures", o.model)
 	}
-	return &embedder{model: model}, nil
+	return &embedder{model: model, device: device}, nil
 }
 
 // embedder compares embeddings of a model.
 type embedder struct {
 	model   *training.Embedder
+	device  *training.Device
 	vectors []float32
 }
 
-func (c *embedder) close()       { c.model.Close() }
+func (c *embedder) close() {
+	c.model.Close()
+	c.device.Close()
+}
+
 func (c *embedder) about() about { return similarity("cosine of embeddings") }
 
 func (c *embedder) prepare(ctx context.Context, ds dataloader.Dataset, progress func(done int)) (good []int, broken []dataloader.Broken, err error) {

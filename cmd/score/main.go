@@ -54,7 +54,9 @@ const usageText = `score: how similar pictures are
   --side N             LPIPS: cut and resize pictures to squares of N pixels (as they are, which takes one size)
   --json               print one JSON object
   --csv                print comma-separated values
-  --precision P        of a model's matrix products: auto, float32 or bf16 (auto: float32)
+  --device D           of a model: auto, cpu, cuda or cuda:N (auto: an NVIDIA GPU where one can be used, else the CPU);
+                       LPIPS and measures of pixels run on the CPU
+  --precision P        of a model's matrix products: auto, float32, tf32 or bf16 (auto: float32; bf16 on GPUs that have it)
   --threads N          (all cores)
   --quiet              no progress
 
@@ -93,6 +95,7 @@ type options struct {
 	images    string
 	k, side   int
 	json, csv bool
+	device    string
 	precision string
 	threads   int
 	quiet     bool
@@ -113,6 +116,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.side, "side", 0, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.csv, "csv", false, "")
+	fs.StringVar(&o.device, "device", training.AutoDevice, "")
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "")
 	fs.BoolVar(&o.quiet, "quiet", false, "")

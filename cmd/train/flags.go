@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relsim/checkpoints"
 	"relsim/command"
 	"relsim/dataloader"
 	"relsim/hub"
@@ -48,6 +49,7 @@ type options struct {
 	loraTarget string
 	recipe     *training.Recipe // of preset; nil: none
 	bases      training.Bases   // of vision and text, once they are opened
+	runsOn     *training.Device // once it is opened
 	hub        hub.Options
 
 	model      string
@@ -63,6 +65,7 @@ type options struct {
 	batch      int
 	microBatch int
 	shards     int
+	device     string
 	precision  string
 	lr         float64
 	layerDecay float64
@@ -179,9 +182,13 @@ Optimisation
   --batch N              pictures of a step (64)
   --micro-batch N        pictures in memory at once; the gradient stays that of the whole batch (the batch)
   --shards N             parts of a micro-batch that threads take one by one; decides last bits, so it is chosen by the
-                         model's size, not by the machine (0: chosen)
-  --precision P          of the layers' matrix products: auto, float32 or bf16 (auto: float32); bf16 takes a processor
-                         with AMX or AVX512_BF16, and keeps weights, optimiser, norms, softmax and loss in float32
+                         model's size, not by the machine (0: chosen); a GPU takes a micro-batch as a whole
+  --device D             what trains and evaluates: cpu, cuda (an NVIDIA GPU, the first that is free), cuda:N, or auto: a
+                         GPU where one can be used, else the CPU (auto)
+  --precision P          of the layers' matrix products: auto, float32, tf32 or bf16 (auto: that of the run that is continued;
+                         else bf16 on GPUs that have it, float32 elsewhere); tf32 takes a GPU of compute capability 8.0, bf16
+                         such a GPU or a processor with AMX or AVX512_BF16. Weights, optimiser, norms, softmax and loss
+                         are float32
   --grad-checkpointing   keep, of the activations, only what enters the blocks, and compute the others again: the same
                          weights bit for bit, in a quarter of their memory, for about a seventh more time
   --lr R                 peak learning rate (0.0025)
@@ -256,6 +263,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.steps, "steps", 0, "")
 	fs.IntVar(&o.batch, "batch", d.Batch, "")
 	fs.IntVar(&o.microBatch, "micro-batch", 0, "")
+	fs.StringVar(&o.device, "device", training.AutoDevice, "")
 	fs.StringVar(&o.precision, "precision", training.AutoPrecision, "")
 	fs.IntVar(&o.shards, "shards", 0, "")
 	fs.Float64Var(&o.lr, "lr", d.LearningRate, "")
@@ -583,8 +591,8 @@ func (o *options) training(n int) (training.Config, error) {
 	if err := o.bases.Configure(&c, o.imageSize, strings.Split(o.loraTarget, ",")); err != nil {
 		return c, command.Usage(err)
 	}
-	if c.Precision, err = training.ChoosePrecision(o.precision); err != nil {
-		return c, command.Usagef("--precision %s: %w", o.precision, err)
+	if o.runsOn != nil {
+		c.Precision = o.runsOn.Precision
 	}
 	if c.Pictures, err = dataloader.ChoosePictures(o.jpeg); err != nil {
 		return c, command.Usagef("--jpeg: %w", err)
@@ -597,6 +605,26 @@ func (o *options) training(n int) (training.Config, error) {
 		return c, command.Usage(err)
 	}
 	return c, nil
+}
+
+// openDevice opens what --device and --precision name. A run that is continued keeps its precision, unless another is asked
+// for. Warnings go to stderr.
+func (o *options) openDevice(ctx context.Context, stderr io.Writer) error {
+	precision := o.precision
+	if precision == training.AutoPrecision && o.resume != string(training.ResumeNever) {
+		if dir, err := checkpoints.Latest(o.out); err == nil {
+			if was, err := training.Describe(ctx, dir, hub.Options{}); err == nil { // else resuming says why
+				precision = was.Config.Precision.String()
+			}
+		}
+	}
+	var err error
+	o.runsOn, err = command.Device(o.device, precision, func(text string) { fmt.Fprintf(stderr, "train: %s\n", text) })
+	var wrong *training.PrecisionError
+	if precision != o.precision && errors.As(err, &wrong) {
+		return fmt.Errorf("%s was begun in %s: %w", o.out, precision, wrong)
+	}
+	return err
 }
 
 // openCache opens the folder of --cache; nil without one. Its warnings go to stderr from any goroutine.
@@ -617,6 +645,9 @@ func (o *options) options(out string) (training.Options, error) {
 		Out: out, Resume: training.Resume(o.resume), Threads: o.threads, Workers: o.workers,
 		SaveEvery: o.saveEvery, EvalEvery: o.evalEvery, Keep: o.keep, MaxBroken: o.maxBroken,
 		Bases: o.bases, TextFrom: o.textFrom, VisionFrom: o.visionFrom, RowCache: o.embeddingCache, Checkpoint: o.checkpoint,
+	}
+	if o.runsOn != nil {
+		r.GPU = o.runsOn.GPU
 	}
 	if err := r.Validate(); err != nil {
 		return r, command.Usage(err)

@@ -89,6 +89,9 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if _, err := o.options(o.out); err != nil { // flags first: published models and data may take a while
 		return err
 	}
+	if err := command.CheckDevice(o.device, o.precision); err != nil {
+		return err
+	}
 	plain := *o
 	if o.vision != "" || o.text != "" { // then it is for these that adapters and frozen bases are
 		plain.lora, plain.freeze = 0, ""
@@ -96,8 +99,13 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	if _, err := plain.training(0); err != nil {
 		return err
 	}
+	if err := o.openDevice(ctx, stderr); err != nil {
+		return err
+	}
+	defer o.runsOn.Close()
 	show := newProgress(stderr, o.quiet)
 	defer show.clear()
+	show.note("%s", o.runsOn)
 	o.hub = hub.Options{Progress: show.download, Notice: show.note}
 	if err := o.openBases(ctx); err != nil {
 		return err
@@ -189,7 +197,7 @@ func (o *options) train(ctx context.Context, args []string, stdout, stderr io.Wr
 	evaluation, err := training.Evaluate(ctx, training.EvaluateOptions{
 		Source: source, Models: models, Retrieval: retrieval.Default(), Threads: o.threads, Workers: o.workers,
 		MaxBroken: cmp.Or(o.maxBroken, -1), Progress: show.share("evaluate"), // -1: none may be broken
-		Cache: cache,
+		Cache: cache, GPU: o.runsOn.GPU,
 	})
 	if err != nil {
 		return err

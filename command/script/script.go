@@ -31,12 +31,17 @@ type Command = func(ts *testscript.TestScript, neg bool, args []string)
 // something, and checks its exit status, -1 where the signal ends it. Its output goes to
 // the files out and err. It has the variables that setup leaves, with the script's values.
 func Run(t *testing.T, more map[string]Command, setup func(*testscript.Env) error) {
+	RunIn(t, "testdata", more, setup)
+}
+
+// RunIn is [Run] with the scripts in another folder.
+func RunIn(t *testing.T, folder string, more map[string]Command, setup func(*testscript.Env) error) {
 	commands := map[string]Command{"status": status, "send": send}
 	for name, c := range more {
 		commands[name] = c
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 folder,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                commands,

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 //go:embed src/*.cpp src/*.h
@@ -29,7 +30,7 @@ func Real() bool { return os.Getenv(RealEnv) != "" }
 var ErrNoCompiler = errors.New("g++ is not there")
 
 // Build compiles the driver with kernels, files of CUDA C in the words of port.h, whose folder is include, into
-// dir/libcuda.so.1, and returns that path. flags go to the compiler, such as "-DNAME". The error wraps
+// dir/libcuda.so.1, and returns that path. What it compiled before it takes from the user's cache. flags go to the compiler, such as "-DNAME". The error wraps
 // [ErrNoCompiler], or has what the compiler says.
 func Build(ctx context.Context, dir, include string, kernels []string, flags ...string) (string, error) {
 	gxx, err := exec.LookPath("g++")
@@ -37,8 +38,9 @@ func Build(ctx context.Context, dir, include string, kernels []string, flags ...
 		return "", fmt.Errorf("fake: %w: %w", ErrNoCompiler, err)
 	}
 	path := filepath.Join(dir, "libcuda.so.1")
-	args := append([]string{"-std=c++17", "-O1", "-g", "-Wall", "-Werror", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-DRELSIM_FAKE",
-		"-I", dir, "-I", include, "-o", path}, flags...)
+	options := append([]string{"-std=c++17", "-O1", "-g", "-Wall", "-Werror", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-DRELSIM_FAKE"}, flags...)
+	parts := append([]string{gxx, compilerVersion(ctx, gxx)}, options...)
+	args := append(options, "-I", dir, "-I", include, "-o", path)
 	files, err := sources.ReadDir("src")
 	if err != nil {
 		return "", err
@@ -48,6 +50,7 @@ func Build(ctx context.Context, dir, include string, kernels []string, flags ...
 		if err != nil {
 			return "", err
 		}
+		parts = append(parts, file.Name(), string(text))
 		at := filepath.Join(dir, file.Name())
 		if err := os.WriteFile(at, text, 0o666); err != nil {
 			return "", fmt.Errorf("fake: %w", err)
@@ -58,8 +61,31 @@ func Build(ctx context.Context, dir, include string, kernels []string, flags ...
 	}
 	args = append(args, "-x", "c++")
 	args = append(args, kernels...)
-	if out, err := exec.CommandContext(ctx, gxx, args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("fake: g++: %w\n%s", err, out)
+	headers, err := filepath.Glob(filepath.Join(include, "*.h"))
+	if err != nil {
+		return "", fmt.Errorf("fake: %w", err)
 	}
-	return path, nil
+	for _, file := range slices.Concat(headers, kernels) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("fake: %w", err)
+		}
+		parts = append(parts, filepath.Base(file), string(text))
+	}
+	err = cached(path, parts, func() error {
+		if out, err := exec.CommandContext(ctx, gxx, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("fake: g++: %w\n%s", err, out)
+		}
+		return nil
+	})
+	return path, err
+}
+
+// compilerVersion is what g++ says of itself.
+func compilerVersion(ctx context.Context, gxx string) string {
+	out, err := exec.CommandContext(ctx, gxx, "--version").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return string(out)
 }
