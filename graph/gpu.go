@@ -19,6 +19,7 @@ type GPU struct {
 	stream  *cuda.Stream
 	back    *cuda.Stream // of copies to the host that the others do not wait for
 	pool    gpuPool
+	blas    *cuda.BLAS // nil: kernels of ours multiply
 
 	thread    *cuda.Thread // of Together, while it runs
 	residents []*Resident  // by address
@@ -30,16 +31,24 @@ type GPU struct {
 
 // NewGPU makes the Backend of a device, which stays the caller's.
 func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
+	if i := d.Info(); c.Precision != kernel.Float32 && i.Arch() < 80 {
+		return nil, fmt.Errorf("graph: GPU: products in %v take compute capability 8.0 or more: %v", c.Precision, i)
+	}
 	g := &GPU{device: d, config: c}
 	err := d.Do(func(t *cuda.Thread) (err error) {
 		if g.kernels, err = t.LoadKernels(c.Cache, c.Warn); err != nil {
 			return err
 		}
 		if g.stream, err = t.NewStream(); err != nil {
-			return err
+			return errors.Join(err, g.kernels.Close())
 		}
-		g.back, err = t.NewStream()
-		return err
+		if g.back, err = t.NewStream(); err != nil {
+			return errors.Join(err, g.stream.Close(), g.kernels.Close())
+		}
+		if err = g.openBLAS(t); err != nil {
+			return errors.Join(err, g.back.Close(), g.stream.Close(), g.kernels.Close())
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("graph: GPU: %w", err)
@@ -101,7 +110,11 @@ func (g *GPU) Close() error {
 		return fmt.Errorf("graph: GPU: close: %d Programs and %d residents are not closed", g.programs, len(g.residents))
 	}
 	return g.do(func(t *cuda.Thread) error {
-		errs := []error{g.stream.Sync(), g.back.Sync(), g.stream.Close(), g.back.Close(), g.pool.free(t), g.kernels.Close()}
+		errs := []error{g.stream.Sync(), g.back.Sync()}
+		if g.blas != nil {
+			errs = append(errs, g.blas.Close())
+		}
+		errs = append(errs, g.stream.Close(), g.back.Close(), g.pool.free(t), g.kernels.Close())
 		if g.scratch != 0 {
 			errs = append(errs, t.Free(g.scratch))
 			g.scratch = 0
@@ -127,6 +140,7 @@ type gpuCall struct {
 
 // gpuQueue is where ops put their kernels. The first error is kept, and later kernels are passed by.
 type gpuQueue struct {
+	gpu     *GPU
 	thread  *cuda.Thread
 	stream  *cuda.Stream
 	kernels *cuda.Kernels

@@ -164,7 +164,7 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 }
 
 func (e *gpuEngine) queue(t *cuda.Thread) *gpuQueue {
-	return &gpuQueue{thread: t, stream: e.gpu.stream, kernels: e.gpu.kernels, scratch: e.gpu.scratch}
+	return &gpuQueue{gpu: e.gpu, thread: t, stream: e.gpu.stream, kernels: e.gpu.kernels, scratch: e.gpu.scratch}
 }
 
 func (e *gpuEngine) bindFloats(leaf int, data []float32) {

@@ -37,6 +37,7 @@ func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 			t.Fatal(err)
 		}
 		t.Setenv(cuda.DriverEnv, path)
+		t.Setenv(cuda.BLASEnv, path)
 		lib, err := dynlib.Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -69,6 +70,8 @@ func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
 	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
 	t.Run("profile", func(t *testing.T) { testProfile(t, g) })
+	t.Run("products", func(t *testing.T) { testProductsOnGPU(t, g, seeds, set) })
+	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
