@@ -67,3 +67,6 @@ func (*Snapshot) Wait() error { return errNoGPU }
 
 // Fetch returns an error that wraps [cuda.ErrUnavailable].
 func (*GPU) Fetch([]float32) error { return errNoGPU }
+
+// Holds is false.
+func (*GPU) Holds([]float32) bool { return false }

@@ -83,6 +83,12 @@ func (g *GPU) find(s []float32) (cuda.Pointer, *Resident, error) {
 	return 0, nil, nil
 }
 
+// Holds says whether a slice is a part of a resident.
+func (g *GPU) Holds(part []float32) bool {
+	_, r, err := g.find(part)
+	return err == nil && r != nil
+}
+
 var errResidentClosed = errors.New("graph: GPU: the resident is closed")
 
 // copy waits for what is in the queue, and runs f.

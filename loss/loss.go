@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -88,7 +89,8 @@ const MaxScale = 100.0
 // Loss compares two sets of embeddings. It is for one goroutine.
 type Loss struct {
 	// GradImg and GradTxt (B, E) are the gradients of the loss by the
-	// embeddings, written by each Run.
+	// embeddings, written by each Run. On a GPU they are resident, and Enqueue writes
+	// them there.
 	GradImg, GradTxt []float32
 
 	config      Config
@@ -100,6 +102,11 @@ type Loss struct {
 	labels      []int32       // (B) the first row with the same number, -1: none
 	first       map[int]int32 // that row, of each number
 	scale, bias *nn.Param
+
+	in        [2][]float32 // of the run that is under way: img and txt
+	gpu       *graph.GPU   // nil: none
+	residents []*graph.Resident
+	result    []float32 // value and hits, the last of residents
 }
 
 // New compiles a loss over batch pairs of embeddings of width dim, to run on
@@ -119,7 +126,7 @@ func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param)
 	l := &Loss{
 		GradImg: make([]float32, batch*dim), GradTxt: make([]float32, batch*dim),
 		config: c, batch: batch, dim: dim, scale: scale, bias: bias,
-		labels: make([]int32, batch), first: make(map[int]int32),
+		labels: make([]int32, batch), first: make(map[int]int32), result: make([]float32, 2),
 	}
 	b := graph.NewBuilder()
 	labels := b.InputIDs("labels", batch)
@@ -140,6 +147,10 @@ func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param)
 	if err != nil {
 		return nil, fmt.Errorf("loss: %w", err)
 	}
+	if err := l.settle(backend); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("loss: %w", err)
+	}
 	err = l.program.SetIDs(labels, l.labels)
 	bound = append(bound, leaf{l.img, nil, l.GradImg}, leaf{l.txt, nil, l.GradTxt})
 	for _, leaf := range bound {
@@ -150,7 +161,7 @@ func New(c Config, batch, dim int, backend graph.Backend, scale, bias *nn.Param)
 			err = l.program.SetGrad(leaf.node, leaf.grad)
 		}
 		if err != nil {
-			l.program.Close()
+			l.Close()
 			return nil, fmt.Errorf("loss: %w", err)
 		}
 	}
@@ -223,24 +234,141 @@ func (l *Loss) Run(img, txt []float32, relations, captions []int) (value, accura
 		panic(fmt.Sprintf("loss: %d and %d values for %d embeddings of %d", len(img), len(txt), l.batch, l.dim))
 	}
 	l.setLabels(relations, captions)
-	if l.scale != nil {
-		l.scale.Data[0] = min(l.scale.Data[0], float32(math.Log(MaxScale)))
+	l.in = [2][]float32{img, txt}
+	if l.gpu == nil {
+		if err := l.run(); err != nil {
+			return 0, 0, fmt.Errorf("loss: %w", err)
+		}
+		return l.values(l.result)
 	}
-	if err := l.program.SetFloats(l.img, img); err != nil {
-		return 0, 0, fmt.Errorf("loss: %w", err)
+	p, err := l.enqueue()
+	if err != nil {
+		return 0, 0, err
 	}
-	if err := l.program.SetFloats(l.txt, txt); err != nil {
-		return 0, 0, fmt.Errorf("loss: %w", err)
+	if value, accuracy, err = p.Wait(); err != nil {
+		return value, accuracy, err
 	}
-	if err := l.program.Forward(); err != nil {
-		return 0, 0, fmt.Errorf("loss: %w", err)
-	}
-	value = float64(l.program.Value(l.value)[0])
-	accuracy = float64(l.program.Value(l.hits)[0]) / float64(l.batch)
-	if err := l.program.Backward(nil); err != nil {
-		return 0, 0, fmt.Errorf("loss: %w", err)
+	for _, r := range l.residents[:2] {
+		if err := r.Download(); err != nil {
+			return value, accuracy, fmt.Errorf("loss: %w", err)
+		}
 	}
 	return value, accuracy, nil
+}
+
+// settle gives gradients and results a place on the GPU, if backend is one.
+func (l *Loss) settle(backend graph.Backend) error {
+	g, ok := backend.(*graph.GPU)
+	if !ok {
+		return nil
+	}
+	l.gpu = g
+	for _, host := range [][]float32{l.GradImg, l.GradTxt, l.result} {
+		r, err := g.Resident(host)
+		if err != nil {
+			return err
+		}
+		l.residents = append(l.residents, r)
+	}
+	return nil
+}
+
+// Value is where Enqueue leaves the loss: one element, resident on the GPU that the Loss runs on.
+func (l *Loss) Value() []float32 { return l.result[:1:1] }
+
+// Pending is a comparison whose result is on its way.
+type Pending struct {
+	loss   *Loss
+	read   *graph.Readback // nil: the result is there
+	result []float32
+	err    error
+}
+
+// Enqueue is [Loss.Run] without the wait, where it runs on a GPU: inside of [graph.GPU.Together], and with embeddings that are
+// resident, nothing waits for the device. The gradients are on the GPU then, and not on the host.
+//
+// Enqueue panics if a length does not fit.
+func (l *Loss) Enqueue(img, txt []float32, relations, captions []int) (*Pending, error) {
+	if len(img) != l.batch*l.dim || len(txt) != l.batch*l.dim {
+		panic(fmt.Sprintf("loss: %d and %d values for %d embeddings of %d", len(img), len(txt), l.batch, l.dim))
+	}
+	l.setLabels(relations, captions)
+	l.in = [2][]float32{img, txt}
+	if l.gpu != nil {
+		return l.enqueue()
+	}
+	if err := l.run(); err != nil {
+		return nil, fmt.Errorf("loss: %w", err)
+	}
+	return &Pending{loss: l, result: []float32{l.result[0], l.result[1]}}, nil
+}
+
+func (l *Loss) enqueue() (*Pending, error) {
+	p := &Pending{loss: l}
+	err := l.gpu.Together(func() (err error) {
+		if err := l.run(); err != nil {
+			return err
+		}
+		p.read, err = l.gpu.Read(l.residents[2], 0, 2)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loss: %w", err)
+	}
+	return p, nil
+}
+
+// run compares what is in l.in.
+func (l *Loss) run() error {
+	if err := l.bound(); err != nil {
+		return err
+	}
+	if err := l.program.SetFloats(l.img, l.in[0]); err != nil {
+		return err
+	}
+	if err := l.program.SetFloats(l.txt, l.in[1]); err != nil {
+		return err
+	}
+	if err := l.program.Forward(); err != nil {
+		return err
+	}
+	if err := l.program.CopyValue(l.value, l.result[:1]); err != nil {
+		return err
+	}
+	if err := l.program.CopyValue(l.hits, l.result[1:]); err != nil {
+		return err
+	}
+	return l.program.Backward(nil)
+}
+
+// values are the loss and the accuracy of a result.
+func (l *Loss) values(result []float32) (value, accuracy float64, err error) {
+	return float64(result[0]), float64(result[1]) / float64(l.batch), nil
+}
+
+// Wait waits for the result and returns what [Loss.Run] does.
+func (p *Pending) Wait() (value, accuracy float64, err error) {
+	if p.read != nil {
+		p.result, p.err = p.read.Wait()
+		p.read = nil
+	}
+	if p.err != nil {
+		return 0, 0, fmt.Errorf("loss: %w", p.err)
+	}
+	return p.loss.values(p.result)
+}
+
+// bound bounds a learned scale.
+func (l *Loss) bound() error {
+	if l.scale == nil {
+		return nil
+	}
+	most := float32(math.Log(MaxScale))
+	if l.gpu != nil && l.gpu.Holds(l.scale.Data) {
+		return l.gpu.Launch("clamp_above", 1, 32, l.scale.Data, most, int64(1))
+	}
+	l.scale.Data[0] = min(l.scale.Data[0], most)
+	return nil
 }
 
 // setLabels fills labels for a batch.
@@ -270,5 +398,12 @@ func (l *Loss) setLabels(relations, captions []int) {
 	}
 }
 
-// Close frees the program.
-func (l *Loss) Close() error { return l.program.Close() }
+// Close frees the program, and what is on a GPU.
+func (l *Loss) Close() error {
+	errs := []error{l.program.Close()}
+	for _, r := range l.residents {
+		errs = append(errs, r.Close())
+	}
+	l.residents = nil
+	return errors.Join(errs...)
+}
