@@ -22,6 +22,7 @@ var layers = []string{
 	"report",
 	"study",
 	"training",
+	"judge/endpoint",
 	"judge",
 	"judge/judgetest",
 	"retrieval",
@@ -55,6 +56,9 @@ var layers = []string{
 	"dynlib",
 	"bench",
 }
+
+// alone are imports that one package has, because they weigh: whoever links OpenAI's client is larger by 7 MB.
+var alone = map[string]string{"github.com/openai/openai-go/v3": "judge/endpoint", "relsim/judge/endpoint": "cmd/eval"}
 
 // TestLayers reads the import lines of every Go file. It parses them itself:
 // the result of a test that runs `go list` is cached and misses new imports.
@@ -99,6 +103,11 @@ func TestLayers(t *testing.T) {
 			}
 			if target == "C" {
 				t.Errorf("%s imports C: everything builds without cgo", path)
+			}
+			for heavy, importer := range alone {
+				if (target == heavy || strings.HasPrefix(target, heavy+"/")) && from != importer && from != strings.TrimPrefix(heavy, "relsim/") {
+					t.Errorf("%s imports %s, which only %s does", path, target, importer)
+				}
 			}
 			to, ok := strings.CutPrefix(target, "relsim/")
 			if !ok || to == from {

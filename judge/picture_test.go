@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"relsim/dataloader"
+
+	"relsim/judge/judgetest"
 )
 
 func TestNewPicture(t *testing.T) {
@@ -29,7 +31,7 @@ func TestNewPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := pngOf(t, drawn(20, 10, 1))
+	small := pngOf(t, judgetest.Drawn(20, 10, 1))
 	for _, tt := range []struct {
 		name          string
 		data          []byte
@@ -40,10 +42,10 @@ func TestNewPicture(t *testing.T) {
 		{"png", small, "png", 20, 10, true},
 		{"grey png", pngOf(t, grey), "png", 20, 10, true},
 		{"palette", pngOf(t, palette), "png", 20, 10, true},
-		{"jpeg", jpegOf(t, drawn(32, 16, 1)), "jpeg", 32, 16, true},
-		{"as large as it may be", pngOf(t, drawn(64, 10, 1)), "png", 64, 10, true},
-		{"large png", pngOf(t, drawn(128, 64, 1)), "", 64, 32, false},
-		{"large jpeg", jpegOf(t, drawn(640, 3, 1)), "", 64, 1, false},
+		{"jpeg", jpegOf(t, judgetest.Drawn(32, 16, 1)), "jpeg", 32, 16, true},
+		{"as large as it may be", pngOf(t, judgetest.Drawn(64, 10, 1)), "png", 64, 10, true},
+		{"large png", pngOf(t, judgetest.Drawn(128, 64, 1)), "", 64, 32, false},
+		{"large jpeg", jpegOf(t, judgetest.Drawn(640, 3, 1)), "", 64, 1, false},
 		{"transparent png", pngOf(t, clear), "", 20, 10, false},
 		{"transparent palette", pngOf(t, holes), "", 20, 10, false},
 		{"animated png", withChunk(small, "acTL", make([]byte, 8)), "", 20, 10, false},

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"relsim/judge/judgetest"
 	"relsim/retrieval"
 )
 
 func TestPlanRefuses(t *testing.T) {
-	pictures := files(t, 4)
+	pictures := judgetest.Pictures(4)
 	for _, tt := range []struct {
 		change func(*Config)
 		want   string
@@ -31,22 +32,22 @@ func TestPlanRefuses(t *testing.T) {
 		{func(c *Config) { c.MaxSide = 1 }, "MaxSide is 1 pixels"},
 		{func(c *Config) { c.MaxTokens = -1 }, "MaxTokens is -1"},
 	} {
-		_, err := NewPlan(t.Context(), ranked(4, 2), config(tt.change), sourceOf(pictures), 1)
+		_, err := NewPlan(t.Context(), judgetest.Rankings(4, 2), config(tt.change), sourceOf(pictures), 1)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "judge: ") {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := NewPlan(ended, ranked(4, 2), config(), sourceOf(pictures), 1); !errors.Is(err, context.Canceled) {
+	if _, err := NewPlan(ended, judgetest.Rankings(4, 2), config(), sourceOf(pictures), 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended: %v", err)
 	}
 }
 
 // TestPlanDraws: the queries are drawn by the seed, and in order.
 func TestPlanDraws(t *testing.T) {
-	pictures := files(t, 40)
-	r := ranked(40, 1)
+	pictures := judgetest.Pictures(40)
+	r := judgetest.Rankings(40, 1)
 	draw := func(n int, seed uint64) []int {
 		return newPlan(t, r, config(func(c *Config) { c.Queries, c.Seed = n, seed }), pictures).Queries
 	}
@@ -100,8 +101,8 @@ func put(t *testing.T, p *Plan, s *Store, first, second int, score float64) {
 
 // TestTally compares with means by hand.
 func TestTally(t *testing.T) {
-	pictures := files(t, 5)
-	p := newPlan(t, ranked(5, 2), config(func(c *Config) { c.Top = 2 }), pictures)
+	pictures := judgetest.Pictures(5)
+	p := newPlan(t, judgetest.Rankings(5, 2), config(func(c *Config) { c.Top = 2 }), pictures)
 	s := openStore(t)
 	// Ours of query i: i+1, i+2; theirs: i-1, i-2. Query 4's (4, 1) is ours at rank 2, and 4's own only.
 	for i := range 5 {
@@ -151,8 +152,8 @@ func TestTally(t *testing.T) {
 
 // TestTallyBothOrders: the mean of both orders, and what the order does.
 func TestTallyBothOrders(t *testing.T) {
-	pictures := files(t, 4)
-	r := ranked(4, 1)
+	pictures := judgetest.Pictures(4)
+	r := judgetest.Rankings(4, 1)
 	r.Queries, r.Methods = r.Queries[:2], r.Methods[:1] // 0 finds 1, 1 finds 2
 	for i := range r.Queries {
 		r.Queries[i].Rows = r.Queries[i].Rows[:1]

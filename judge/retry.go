@@ -31,7 +31,7 @@ func (r *run) judge(err error) verdict {
 	switch {
 	case errors.As(err, &status):
 		return r.judgeStatus(status, nothingYet)
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, ErrTooLong):
 		return giveUp
 	case errors.As(err, &certificate), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch), noSuchHost(err):
 		return endRun
@@ -141,4 +141,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// noSuchHost reports whether err says that the endpoint's name is not known.
+func noSuchHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }

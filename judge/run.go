@@ -229,7 +229,7 @@ var errTimeout = errors.New("no answer within the time limit")
 // answered puts down an answer.
 func (r *run) answered(q Question, reply *Reply, tries int, took time.Duration) error {
 	a := Answer{
-		Key: q.Key, AnsweredBy: reply.Model, Text: reply.Text, Refusal: reply.Refusal, Finish: reply.Finish, ID: reply.ID, Usage: reply.Usage,
+		Key: q.Key, AnsweredBy: reply.Model, Text: reply.Text, Raw: reply.Raw, Refusal: reply.Refusal, Finish: reply.Finish, ID: reply.ID, Usage: reply.Usage,
 		Tries: tries, Seconds: took.Seconds(), When: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if score, failure := scoreOf(reply); failure != "" {

@@ -37,7 +37,7 @@ type Key struct {
 type Answer struct {
 	Key
 	AnsweredBy string `json:"answered_by,omitempty"` // the model, as the endpoint says
-	// Text is the answer as it came, its first 16 KiB.
+	// Text is the answer as it came, its first 16 KiB, and Raw all of what came with it, byte for byte, its first 64 KiB.
 	Text    string `json:"text"`
 	Refusal string `json:"refusal,omitempty"`
 	Finish  string `json:"finish,omitempty"`
@@ -49,6 +49,7 @@ type Answer struct {
 	Tries   int       `json:"tries"`
 	Seconds float64   `json:"seconds"` // of the last try
 	When    time.Time `json:"when"`
+	Raw     string    `json:"raw,omitempty"`
 }
 
 // Session is what one run of the judge was asked to do, a line of the store.
@@ -70,6 +71,7 @@ type line struct {
 
 const (
 	maxText = 16 << 10 // bytes of an answer's text that are kept
+	maxRaw  = 64 << 10 // the same of all that came
 	maxLine = 1 << 20  // bytes of a line of the store
 )
 
@@ -184,7 +186,7 @@ func readAnswers(r io.Reader, name string) (answers Kept, whole int64, err error
 				return nil, 0, fmt.Errorf("judge: %s:%d: %w", name, n, err)
 			}
 			if a != nil {
-				a.Text = ""
+				a.Text, a.Raw = "", ""
 				answers[a.Key] = *a
 			}
 		}
@@ -242,13 +244,13 @@ func (s *Store) Add(a Answer) error {
 	if len(a.Text) > maxText {
 		a.Text = shortened(a.Text, maxText)
 	}
-	a.Refusal = shortened(a.Refusal, maxText)
+	a.Refusal, a.Raw = shortened(a.Refusal, maxText), shortened(a.Raw, maxRaw)
 	if err := s.write(line{Answer: &a}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.Text = ""
+	a.Text, a.Raw = "", ""
 	s.answers[a.Key] = a
 	return nil
 }

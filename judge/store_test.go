@@ -37,7 +37,8 @@ func TestStore(t *testing.T) {
 	}
 	failed := answer(1)
 	failed.Score, failed.Failure, failed.Text = nil, FailureNoScore, strings.Repeat("x", 1<<20)
-	if err := s.Add(failed); err != nil { // the later answer counts
+	failed.Refusal, failed.Raw = strings.Repeat("\x01", maxText), strings.Repeat("\x01", 1<<20) // six bytes each in JSON
+	if err := s.Add(failed); err != nil {                                                       // the later answer counts
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -53,7 +54,7 @@ func TestStore(t *testing.T) {
 			if n == 1 {
 				want = failed
 			}
-			want.Text = ""
+			want.Text, want.Raw = "", ""
 			if got := answers[want.Key]; !reflect.DeepEqual(got, want) {
 				t.Errorf("answer %d is %+v, want %+v", n, got, want)
 			}

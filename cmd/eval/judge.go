@@ -21,6 +21,7 @@ import (
 	"relsim/command"
 	"relsim/dataloader"
 	"relsim/judge"
+	"relsim/judge/endpoint"
 	"relsim/report"
 	"relsim/retrieval"
 	"relsim/training"
@@ -42,7 +43,8 @@ What is judged:
   --seed N             of queries and intervals (1)
   --both-orders        ask about every pair twice, with the pictures the other way round, and average
 Who judges:
-  --endpoint URL       base address of an OpenAI-compatible endpoint (OPENAI_BASE_URL). The key is OPENAI_API_KEY
+  --endpoint URL       base address of an OpenAI-compatible endpoint (OPENAI_BASE_URL). The key is OPENAI_API_KEY; no other
+                       variable of OpenAI's clients is read
   --no-key             send no key; without it, one must be set, unless the endpoint is on this machine
   --allow-http         allow http: to other machines, which shows key and pictures on the way
   --model NAME         a model that sees pictures
@@ -175,17 +177,17 @@ func parseJudge(args []string, stdout io.Writer) (*judgeOptions, error) {
 }
 
 // client returns the judge, or what is missing to ask one.
-func (o *judgeOptions) client() (*judge.Client, error) {
+func (o *judgeOptions) client() (*endpoint.Client, error) {
 	if o.endpoint == "" {
 		return nil, command.Usagef("--endpoint is missing, and OPENAI_BASE_URL is not set: --dry-run estimates without one")
 	}
 	key := strings.TrimSpace(os.Getenv("OPENAI_API_KEY"))
 	if o.noKey {
 		key = ""
-	} else if u, err := url.Parse(o.endpoint); err == nil && key == "" && u.Host != "" && !judge.Loopback(u.Hostname()) {
+	} else if u, err := url.Parse(o.endpoint); err == nil && key == "" && u.Host != "" && !endpoint.Loopback(u.Hostname()) {
 		return nil, command.Usagef("OPENAI_API_KEY is not set (--no-key: the endpoint wants none)")
 	}
-	client, err := judge.NewClient(judge.ClientOptions{Endpoint: o.endpoint, Key: key, AllowHTTP: o.allowHTTP})
+	client, err := endpoint.New(endpoint.Options{Endpoint: o.endpoint, Key: key, AllowHTTP: o.allowHTTP})
 	if err != nil {
 		return nil, command.Usage(err)
 	}
@@ -198,7 +200,7 @@ func runJudge(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	var client *judge.Client
+	var client *endpoint.Client
 	if !o.dryRun && !o.tally {
 		if client, err = o.client(); err != nil {
 			return err
@@ -279,7 +281,7 @@ func runJudge(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 }
 
 // put asks the questions.
-func (o *judgeOptions) put(ctx context.Context, plan *judge.Plan, store *judge.Store, client *judge.Client, source judge.Source, estimate judge.Estimate, say func(string, ...any)) (judge.Outcome, error) {
+func (o *judgeOptions) put(ctx context.Context, plan *judge.Plan, store *judge.Store, client *endpoint.Client, source judge.Source, estimate judge.Estimate, say func(string, ...any)) (judge.Outcome, error) {
 	if estimate.ToAsk == 0 {
 		return judge.Outcome{}, nil
 	}

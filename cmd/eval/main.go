@@ -25,8 +25,10 @@
 // in a query and in what each method found first for it, as the paper does. A pair that several methods found is asked
 // about once. The estimate comes first; --dry-run prints it, and ends. Answers go to judge.jsonl as they come, each on the
 // disk before the next, and are never asked again; an interrupted run is continued by the same command. Averages, with
-// intervals over queries, are printed and go to judge.html, judge.json and a figure. The key is read from OPENAI_API_KEY,
-// and is written nowhere. `eval judge --help` lists the flags.
+// intervals over queries, are printed and go to judge.html, judge.json and a figure. Questions go through OpenAI's own Go
+// client, to OpenAI or any server that is compatible. The key is read from OPENAI_API_KEY, and is written nowhere; the address
+// from OPENAI_BASE_URL, where --endpoint does not say it. No other variable of that client is read (OPENAI_ORG_ID,
+// OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS …). `eval judge --help` lists the flags.
 package main
 
 import (

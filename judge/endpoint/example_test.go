@@ -1,4 +1,4 @@
-package judge_test
+package endpoint_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"relsim/judge"
+	"relsim/judge/endpoint"
 	"relsim/judge/judgetest"
 	"relsim/retrieval"
 )
@@ -18,8 +19,8 @@ import (
 // A fake endpoint on this machine judges what two methods retrieved for two queries. Pairs that both found are asked about
 // once.
 func Example() {
-	endpoint := judgetest.New(judgetest.Always("Score: 8/10"))
-	defer endpoint.Close()
+	server := judgetest.New(judgetest.Always("Score: 8/10"))
+	defer server.Close()
 	var pictures [3][]byte
 	for i := range pictures {
 		var b bytes.Buffer
@@ -52,7 +53,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client, err := judge.NewClient(judge.ClientOptions{Endpoint: endpoint.URL})
+	client, err := endpoint.New(endpoint.Options{Endpoint: server.URL})
 	if err != nil {
 		log.Fatal(err)
 	}
