@@ -66,7 +66,7 @@ func embedded(name string) string {
 
 // headers are what kernels include, by name.
 func headers() map[string]string {
-	return map[string]string{"port.h": embedded("kernels/port.h"), "common.h": embedded("kernels/common.h")}
+	return map[string]string{"port.h": embedded("kernels/port.h"), "common.h": embedded("kernels/common.h"), "attention.h": embedded("kernels/attention.h")}
 }
 
 // ptxArchs are the architectures of the PTX, the best first.

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -55,6 +56,10 @@ func (t *Thread) LoadKernels(cache *CodeCache, warn func(string)) (*Kernels, err
 func (t *Thread) compileKernels(c *Compiler, cache *CodeCache) (*Kernels, error) {
 	k := &Kernels{Compiled: "NVRTC " + c.Version()}
 	include := headers()
+	var texts []string // of the headers
+	for _, name := range slices.Sorted(maps.Keys(include)) {
+		texts = append(texts, include[name])
+	}
 	for _, file := range kernelFiles() {
 		name := file + ".cu"
 		source := embedded("kernels/" + name)
@@ -62,7 +67,7 @@ func (t *Thread) compileKernels(c *Compiler, cache *CodeCache) (*Kernels, error)
 		var image []byte
 		var err error
 		if cache != nil {
-			image, err = cache.Code([]string{source, include["port.h"], include["common.h"], fmt.Sprint(t.info.Arch()), c.Version()}, compile)
+			image, err = cache.Code(append(texts[:len(texts):len(texts)], source, fmt.Sprint(t.info.Arch()), c.Version()), compile)
 		} else {
 			image, err = compile()
 		}

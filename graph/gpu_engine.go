@@ -160,6 +160,9 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 		s.kind.(gpuKind).enqueue(q, c)
 		e.calls = append(e.calls, c)
 	}
+	if q.err != nil { // what no kernel can do
+		return q.err
+	}
 	return e.gpu.reserve(t, q.most)
 }
 

@@ -69,6 +69,7 @@ func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
 	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
+	t.Run("attention", func(t *testing.T) { testAttentionOnGPU(t, g, seeds, set) })
 	t.Run("profile", func(t *testing.T) { testProfile(t, g) })
 	t.Run("products", func(t *testing.T) { testProductsOnGPU(t, g, seeds, set) })
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })

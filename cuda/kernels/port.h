@@ -3,6 +3,8 @@
 // on the host.
 //
 //   KERNEL(name, parameters) { … }   a kernel
+//   DEVICE, MEMBER                   before a function, or one of a class
+//   UNROLL, LOOP                     before a loop: its arrays are to be registers, or its code is not to be repeated
 //   SHARED(T, name, n)               n values of T in the block's shared memory
 //   DYNAMIC_SHARED(T, name)          the dynamic shared memory of the launch
 //   thread_x, block_x, threads_x, blocks_x (y, z)
@@ -59,7 +61,10 @@ DEVICE void store16(void *p, Words v) { fake::copy16(p, &v, p); }
 #define __global__ __attribute__((global))
 #define __device__ __attribute__((device))
 #define __shared__ __attribute__((shared))
-#define DEVICE static __attribute__((device)) inline __attribute__((always_inline))
+#define UNROLL _Pragma("unroll")
+#define LOOP _Pragma("unroll 1")
+#define MEMBER __attribute__((device)) inline __attribute__((always_inline))
+#define DEVICE static MEMBER
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 #define thread_x ((int)__nvvm_read_ptx_sreg_tid_x())
 #define thread_y ((int)__nvvm_read_ptx_sreg_tid_y())
@@ -87,7 +92,10 @@ DEVICE float float_of(unsigned b) { return __builtin_bit_cast(float, b); }
 
 #else
 
-#define DEVICE static __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
+#define LOOP _Pragma("unroll 1")
+#define MEMBER __device__ __forceinline__
+#define DEVICE static MEMBER
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 #define thread_x ((int)threadIdx.x)
 #define thread_y ((int)threadIdx.y)

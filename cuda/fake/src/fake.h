@@ -92,7 +92,10 @@ struct Register {
 
 } // namespace fake
 
-#define DEVICE static inline
+#define UNROLL
+#define LOOP
+#define MEMBER inline
+#define DEVICE static MEMBER
 #define KERNEL(name, ...) \
     static void name(__VA_ARGS__); \
     static fake::Register fake_register_##name(#name, name); \
