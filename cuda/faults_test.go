@@ -225,7 +225,7 @@ func TestLostInMidStep(t *testing.T) {
 func TestLaunchParameters(t *testing.T) {
 	d := openFake(t, 0)
 	defer func() {
-		want := "cuda: launch of add with (8 bytes, 8 bytes, int32), want (8 bytes, 8 bytes, 8 bytes, 8 bytes)"
+		want := "cuda: launch of add with (8 bytes, 8 bytes, int32), want (8 bytes, 8 bytes, 8 bytes, int32, 8 bytes)"
 		if r := recover(); r != want {
 			t.Errorf("recovered %v, want %s", r, want)
 		}

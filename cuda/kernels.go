@@ -20,14 +20,16 @@ import (
 var sources embed.FS
 
 // kernelFiles returns the names of the files of kernels, without their ending.
-func kernelFiles() []string {
+func kernelFiles() []string { return filesEnding(".cu") }
+
+func filesEnding(suffix string) []string {
 	entries, err := sources.ReadDir("kernels")
 	if err != nil {
 		panic(err) // embedded
 	}
 	var names []string
 	for _, entry := range entries {
-		if name, ok := strings.CutSuffix(entry.Name(), ".cu"); ok {
+		if name, ok := strings.CutSuffix(entry.Name(), suffix); ok {
 			names = append(names, name)
 		}
 	}
@@ -66,7 +68,11 @@ func embedded(name string) string {
 
 // headers are what kernels include, by name.
 func headers() map[string]string {
-	return map[string]string{"port.h": embedded("kernels/port.h"), "common.h": embedded("kernels/common.h"), "attention.h": embedded("kernels/attention.h")}
+	texts := map[string]string{}
+	for _, name := range filesEnding(".h") {
+		texts[name+".h"] = embedded("kernels/" + name + ".h")
+	}
+	return texts
 }
 
 // ptxArchs are the architectures of the PTX, the best first.

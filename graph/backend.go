@@ -14,6 +14,13 @@ type Backend interface {
 	load(p *plan, lent []float32, seed *uint64) (engine, error)
 }
 
+// storer is a Backend that may store values in bfloat16.
+type storer interface {
+	Backend
+	// store sets the slots of a plan that are: before its memory is laid out.
+	store(p *plan)
+}
+
 // engine is a plan on a device.
 type engine interface {
 	// bindFloats and bindIDs set the memory of a leaf, by reference.

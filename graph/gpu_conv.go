@@ -34,7 +34,7 @@ func (k conv2DGradW) enqueue(q *gpuQueue, c *gpuCall) {
 	y := conv2D(k).y()
 	q.rows("conv2d_grad_w", conv2D(k).w().size(), y.d[0], convArgs(q.args(c.out[0], c.in[0], c.in[1]), k.shape))
 	if k.bias {
-		q.columns("col_sum", y.d[1], q.args(c.out[1], c.in[0]).Int64(int64(y.d[0])).Int64(int64(y.d[1])).Int64(int64(y.d[1])))
+		q.columnSum(c.out[1], c.in[0], c.inType[0], y.d[0], y.d[1], y.d[1])
 	}
 }
 

@@ -44,6 +44,7 @@ type gpuLeaf struct {
 	floats []float32
 	ids    []int32
 	own    cuda.Pointer // the Program's own place, 0: none yet
+	half   cuda.Pointer // a copy in bfloat16, 0: nobody reads it
 	order  cuda.Pointer // of ids that an embedding's gradient reads: their places, by ascending id
 }
 
@@ -62,7 +63,7 @@ func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 		gpu: g, plan: p, seed: seed, dirty: true,
 		users:   make([][]use, len(p.leaves)),
 		at:      make([]cuda.Pointer, len(p.slots)),
-		types:   p.storage(g.config.Precision),
+		types:   storedAs(p),
 		leaves:  make([]gpuLeaf, len(p.leaves)),
 		sinks:   make([]gpuSink, len(p.sinks)),
 		outputs: make(map[int][]float32),
@@ -136,9 +137,17 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 	for i, s := range p.steps {
 		c := &gpuCall{seed: e.seedAt}
 		for j, in := range s.in {
-			c.in, c.inType = append(c.in, e.at[in]), append(c.inType, e.types[in])
-			if l := p.slots[in].leaf; l >= 0 {
+			at, copied := e.at[in], e.readsCopy(s, j)
+			if l := p.slots[in].leaf; copied {
+				if at, err = e.place1(t, &e.leaves[l].half, (p.slots[in].size+1)/2); err != nil {
+					return err
+				}
+			} else if l >= 0 {
 				e.users[l] = append(e.users[l], use{i, j})
+			}
+			c.in, c.inType = append(c.in, at), append(c.inType, e.types[in])
+			if copied {
+				c.inType[j] = gpuBF16
 			}
 		}
 		for _, out := range s.out {
@@ -318,6 +327,7 @@ func (e *gpuEngine) forward() error {
 			return err
 		}
 		q := e.queue(t)
+		e.round(q, false)
 		for i := range e.plan.forward {
 			e.step(q, i)
 		}
@@ -370,6 +380,7 @@ func (e *gpuEngine) backward() error {
 			return err
 		}
 		q := e.queue(t)
+		e.round(q, true)
 		for i := e.plan.forward; i < len(e.calls); i++ {
 			e.step(q, i)
 			for _, s := range e.plan.steps[i].sinks {
@@ -423,7 +434,7 @@ func (e *gpuEngine) deliver(q *gpuQueue, i int) {
 	s := &e.sinks[i]
 	n := len(s.floats)
 	if e.add {
-		q.each("axpy", n, q.args(s.at, s.from).Float32(1).Int64(int64(n)))
+		q.packs("axpy", n, q.args(s.at, s.from).Float32(1).Int64(int64(n)))
 	} else {
 		q.copy(s.at, s.from, n)
 	}

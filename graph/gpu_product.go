@@ -210,8 +210,7 @@ func (q *gpuQueue) byKernel(p product) {
 
 // rowSums adds the rows of op(a) = aᵀ (m, k) up.
 func (q *gpuQueue) rowSums(y, a stored, m, k int) {
-	a = q.as(a, gpuFloat32, m*k)
-	q.columns("col_sum", m, q.args(y.at, a.at).Int64(int64(k)).Int64(int64(m)).Int64(int64(m)))
+	q.columnSum(y.at, a.at, a.of, k, m, m)
 }
 
 // convert copies n elements from one type to another.

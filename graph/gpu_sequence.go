@@ -22,7 +22,7 @@ func (k addPosition) enqueue(q *gpuQueue, c *gpuCall) {
 
 func (k sumSequences) enqueue(q *gpuQueue, c *gpuCall) {
 	n := k.tokens * k.dim
-	q.columns("col_sum", n, q.args(c.out[0], c.in[0]).Int64(int64(k.batch)).Int64(int64(n)).Int64(int64(n)))
+	q.columnSum(c.out[0], c.in[0], c.inType[0], k.batch, n, n)
 }
 
 func (k prependToken) enqueue(q *gpuQueue, c *gpuCall) {
@@ -31,7 +31,7 @@ func (k prependToken) enqueue(q *gpuQueue, c *gpuCall) {
 
 func (k prependTokenGrad) enqueue(q *gpuQueue, c *gpuCall) {
 	q.each("drop_token", k.batch*k.tokens*k.dim, q.args(c.out[0], c.in[0]).Int64(int64(k.batch)).Int32(k.tokens).Int32(k.dim))
-	q.columns("col_sum", k.dim, q.args(c.out[1], c.in[0]).Int64(int64(k.batch)).Int64(int64(k.dim)).Int64(int64((k.tokens+1)*k.dim)))
+	q.columnSum(c.out[1], c.in[0], c.inType[0], k.batch, k.dim, (k.tokens+1)*k.dim)
 }
 
 // pooled launches a kernel with a thread for each element of n, and the shape of the sequences.

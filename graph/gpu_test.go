@@ -16,6 +16,7 @@ import (
 	"relsim/cuda"
 	"relsim/cuda/fake"
 	"relsim/dynlib"
+	"relsim/kernel"
 )
 
 // openGPU opens a GPU, or a driver that runs on the host where none is named. seeds are the orders in which that one
@@ -65,6 +66,21 @@ func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 	return g, seeds, set
 }
 
+// anotherGPU is one of other settings on the same device.
+func anotherGPU(t *testing.T, g *GPU, c GPUConfig) *GPU {
+	t.Helper()
+	another, err := NewGPU(g.device, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := another.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return another
+}
+
 // The ops and whole towers on a GPU. It is one test because a process opens one driver.
 func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
@@ -74,6 +90,8 @@ func TestGPU(t *testing.T) {
 	t.Run("products", func(t *testing.T) { testProductsOnGPU(t, g, seeds, set) })
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
+	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
+	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })

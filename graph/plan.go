@@ -27,6 +27,15 @@ type slot struct {
 	leaf   int  // index in leaves, or -1
 	offset int  // in the arena, or
 	lent   bool // in the buffer of the gradients
+	half   bool // elements are bfloat16, on a device that has such values
+}
+
+// words is the memory of a slot, in float32.
+func (s slot) words() int {
+	if s.half {
+		return (s.size + 1) / 2
+	}
+	return s.size
 }
 
 // step is one op with the slots that it reads and writes.
@@ -92,8 +101,8 @@ type planner struct {
 // wants, chooses what is computed twice and what is computed together, unless apart,
 // and lays it out. marks are nodes that were marked by [Builder.Checkpoint]. Gradient i
 // lies at places[i] of a buffer of lent words, which other values may lie in before;
-// without places there is no such buffer.
-func newPlan(outputs, gradients, marks []*Node, apart bool, places []int, lent int) *plan {
+// without places there is no such buffer. store, if not nil, chooses the values that are stored in bfloat16.
+func newPlan(outputs, gradients, marks []*Node, apart bool, places []int, lent int, store func(*plan)) *plan {
 	p := &planner{at: map[value]int{}}
 	forward := ancestors(outputs)
 	p.addNodes(forward)
@@ -121,6 +130,9 @@ func newPlan(outputs, gradients, marks []*Node, apart bool, places []int, lent i
 	p.addSinks(gradients)
 	for i, at := range places {
 		p.sinks[i].offset, p.lent = at, lent
+	}
+	if store != nil {
+		store(&p.plan)
 	}
 	p.layOut()
 	return &p.plan
@@ -250,9 +262,9 @@ func (p *planner) layOut() {
 	}
 	release := func(slot int) {
 		if s := p.slots[slot]; s.lent {
-			l.free.release(s.offset, s.size)
+			l.free.release(s.offset, s.words())
 		} else {
-			a.release(s.offset, s.size)
+			a.release(s.offset, s.words())
 		}
 	}
 	for i, s := range p.steps {
@@ -260,10 +272,11 @@ func (p *planner) layOut() {
 		if k, ok := s.kind.(inPlacer); ok {
 			for _, j := range k.inPlace() {
 				in := s.in[j]
-				if !ends(in, i) || p.slots[in].size != p.slots[s.out[0]].size || count(s.in, in) != 1 {
+				at, out := p.slots[in], p.slots[s.out[0]]
+				if !ends(in, i) || at.size != out.size || at.half != out.half || count(s.in, in) != 1 {
 					continue
 				}
-				if at := p.slots[in]; !at.lent || l.fits(at.offset, at.size, until(s.out[0])) {
+				if !at.lent || l.fits(at.offset, at.words(), until(s.out[0])) {
 					taken = in
 					break
 				}
@@ -274,8 +287,8 @@ func (p *planner) layOut() {
 			kept := i < p.forward && until(out) >= p.forward
 			if j == 0 && taken >= 0 {
 				to.offset, to.lent = p.slots[taken].offset, p.slots[taken].lent
-			} else if to.offset, to.lent = l.alloc(to.size, until(out), kept); !to.lent {
-				to.offset = a.alloc(to.size)
+			} else if to.offset, to.lent = l.alloc(to.words(), until(out), kept); !to.lent {
+				to.offset = a.alloc(to.words())
 			}
 		}
 		for j, in := range s.in {

@@ -341,7 +341,7 @@ func checkProgram(t *testing.T, b *Builder, c Config) (lent int) {
 
 // checkLayout fails unless values that live at one time have memory of their own,
 // but for an output that takes the place of an operand which the op may overwrite,
-// which has its size, and which the op has once. A slot that no step writes, because
+// which has its size and type, and which the op has once. A slot that no step writes, because
 // fusing removed the step, is no value.
 func checkLayout(t *testing.T, p *plan) {
 	t.Helper()
@@ -359,7 +359,7 @@ func checkLayout(t *testing.T, p *plan) {
 	}
 	for a, x := range p.slots {
 		for b, y := range p.slots[:a] {
-			if x.leaf >= 0 || y.leaf >= 0 || def[a] < 0 || def[b] < 0 || x.lent != y.lent || x.offset >= y.offset+y.size || y.offset >= x.offset+x.size {
+			if x.leaf >= 0 || y.leaf >= 0 || def[a] < 0 || def[b] < 0 || x.lent != y.lent || x.offset >= y.offset+y.words() || y.offset >= x.offset+x.words() {
 				continue
 			}
 			first, second := a, b
@@ -374,7 +374,7 @@ func checkLayout(t *testing.T, p *plan) {
 			operand := slices.Index(s.in, first)
 			if last[first] != def[second] || def[first] == def[second] || !ok || operand < 0 ||
 				!slices.Contains(k.inPlace(), operand) || count(s.in, first) != 1 || s.out[0] != second ||
-				x.size != y.size || x.offset != y.offset {
+				x.size != y.size || x.half != y.half || x.offset != y.offset {
 				t.Errorf("%#v puts %+v over %+v, which lives from step %d to %d", s.kind, p.slots[second], p.slots[first], def[first], last[first])
 			}
 		}
@@ -384,7 +384,7 @@ func checkLayout(t *testing.T, p *plan) {
 		if s.lent {
 			end = p.lent
 		}
-		if s.leaf < 0 && (s.offset < 0 || s.offset%lineWords != 0 || s.offset+s.size > end) {
+		if s.leaf < 0 && (s.offset < 0 || s.offset%lineWords != 0 || s.offset+s.words() > end) {
 			t.Errorf("slot %d %+v is out of its memory of %d", i, s, end)
 		}
 		if !s.lent {
@@ -392,7 +392,7 @@ func checkLayout(t *testing.T, p *plan) {
 		}
 		for j, k := range p.sinks {
 			low, high := k.offset, k.offset+p.slots[k.slot].size
-			if s.offset < high && low < s.offset+s.size && k.step >= 0 && k.step <= last[i] {
+			if s.offset < high && low < s.offset+s.words() && k.step >= 0 && k.step <= last[i] {
 				t.Errorf("slot %d %+v lives to step %d in the place of gradient %d, computed by step %d", i, s, last[i], j, k.step)
 			}
 		}

@@ -106,7 +106,15 @@ func Compile(b *Builder, c Config) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %w", err)
 	}
-	plan := newPlan(results, gradients, marks, c.apart, c.LentAt, len(c.Lent))
+	backend := c.Backend
+	if backend == nil {
+		backend = NewCPU(nil)
+	}
+	var store func(*plan)
+	if b, ok := backend.(storer); ok {
+		store = b.store
+	}
+	plan := newPlan(results, gradients, marks, c.apart, c.LentAt, len(c.Lent), store)
 	p := &Program{
 		graph:    b.g,
 		plan:     plan,
@@ -125,10 +133,6 @@ func Compile(b *Builder, c Config) (*Program, error) {
 		lent:      c.Lent,
 	}
 	p.index(b, c)
-	backend := c.Backend
-	if backend == nil {
-		backend = NewCPU(nil)
-	}
 	p.engine, err = backend.load(plan, c.Lent, &p.seed)
 	if err != nil {
 		return nil, fmt.Errorf("graph: compile: %s: %w", backend.Name(), err)

@@ -13,10 +13,13 @@ DEVICE float larger(float a, float b) { return a > b ? a : b; }
 DEVICE float not_a_number() { return float_of(0x7fc00000u); }
 DEVICE float infinity() { return float_of(0x7f800000u); }
 
-// Pack is eight neighbours in memory: 16 bytes in bfloat16, 32 in float32.
-struct Pack {
-    float v[8];
+// Values are neighbours in memory.
+template <int N> struct Values {
+    float v[N];
 };
+
+// Pack is as many as are loaded at once: 16 bytes in bfloat16, 32 in float32.
+typedef Values<8> Pack;
 
 DEVICE float load1(const float *p) { return *p; }
 DEVICE float load1(const BF16 *p) { return widen(*p); }
@@ -58,15 +61,14 @@ DEVICE void store8(BF16 *p, Pack x) {
     store16(p, a);
 }
 
-// aligned16 says whether load8 and store8 may be given p.
-DEVICE bool aligned16(const void *p) { return ((unsigned long long)p & 15) == 0; }
-
 // block_sum adds v over the threads of a block, which are a multiple of 32; every thread gets the sum. Its order depends
 // on the block alone.
 DEVICE float block_sum(float v) {
     SHARED(float, block_parts, 32);
     for (int d = 16; d; d >>= 1)
         v += shuffle_xor(v, d);
+    if (threads_x == 32)
+        return v;
     if (thread_x % 32 == 0)
         block_parts[thread_x / 32] = v;
     barrier();
@@ -75,6 +77,35 @@ DEVICE float block_sum(float v) {
         v += shuffle_xor(v, d);
     barrier(); // block_parts may be written again
     return v;
+}
+
+// block_sums is block_sum of two at once.
+struct Two {
+    float a, b;
+};
+DEVICE Two block_sums(float a, float b) {
+    typedef float Line[2];
+    SHARED(Line, block_pairs, 32);
+    for (int d = 16; d; d >>= 1) {
+        a += shuffle_xor(a, d);
+        b += shuffle_xor(b, d);
+    }
+    if (threads_x == 32)
+        return Two{a, b};
+    if (thread_x % 32 == 0) {
+        block_pairs[thread_x / 32][0] = a;
+        block_pairs[thread_x / 32][1] = b;
+    }
+    barrier();
+    bool mine = thread_x % 32 < threads_x / 32;
+    a = mine ? block_pairs[thread_x % 32][0] : 0;
+    b = mine ? block_pairs[thread_x % 32][1] : 0;
+    for (int d = 16; d; d >>= 1) {
+        a += shuffle_xor(a, d);
+        b += shuffle_xor(b, d);
+    }
+    barrier();
+    return Two{a, b};
 }
 
 // block_max is the largest v of the block; a NaN is passed by.
@@ -94,10 +125,7 @@ DEVICE float block_max(float v) {
 
 // exp1 is e^x to 4e-7 of it, for all x: 0 below -104, infinity above 88.8, NaN for NaN.
 DEVICE float exp1(float x) {
-    if (!(x > -104))
-        return x != x ? x : 0;
-    if (x > 89)
-        return infinity();
+    x = x < -104 ? -104 : x > 89 ? 89 : x; // whose results are 0 and infinity; a NaN stays
     float n = floor1(fma1(x, 1.442695041f, 0.5f));
     float r = fma1(n, -0.693145752f, x); // ln 2 in two parts, the first of few bits
     r = fma1(n, -1.42860677e-6f, r);

@@ -41,7 +41,7 @@ struct BF16 {
     unsigned short bits;
 };
 
-struct __attribute__((aligned(16))) Words {
+struct Words {
     unsigned w[4];
 };
 
@@ -89,6 +89,12 @@ DEVICE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE float floor1(float x) { return __builtin_floorf(x); }
 DEVICE unsigned bits_of(float x) { return __builtin_bit_cast(unsigned, x); }
 DEVICE float float_of(unsigned b) { return __builtin_bit_cast(float, b); }
+typedef unsigned Four __attribute__((ext_vector_type(4), may_alias));
+DEVICE Words load16(const void *p) {
+    Four v = *(const Four *)p;
+    return Words{{v.x, v.y, v.z, v.w}};
+}
+DEVICE void store16(void *p, Words v) { *(Four *)p = Four{v.w[0], v.w[1], v.w[2], v.w[3]}; }
 
 #else
 
@@ -128,21 +134,15 @@ DEVICE float fma1(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float floor1(float x) { return floorf(x); }
 DEVICE unsigned bits_of(float x) { return __float_as_uint(x); }
 DEVICE float float_of(unsigned b) { return __uint_as_float(b); }
+DEVICE Words load16(const void *p) {
+    uint4 v = *(const uint4 *)p;
+    return Words{{v.x, v.y, v.z, v.w}};
+}
+DEVICE void store16(void *p, Words v) { *(uint4 *)p = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]); }
 
 #endif
 
 #if !defined(RELSIM_FAKE)
-
-// In place of memory of another type.
-struct __attribute__((aligned(16), may_alias)) WordsThere {
-    unsigned w[4];
-};
-
-DEVICE Words load16(const void *p) {
-    WordsThere v = *(const WordsThere *)p;
-    return Words{{v.w[0], v.w[1], v.w[2], v.w[3]}};
-}
-DEVICE void store16(void *p, Words v) { *(WordsThere *)p = WordsThere{{v.w[0], v.w[1], v.w[2], v.w[3]}}; }
 
 #if __CUDA_ARCH__ >= 800
 DEVICE unsigned narrow2(float low, float high) {

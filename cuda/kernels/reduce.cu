@@ -1,5 +1,5 @@
 // Sums. Their order depends on the shape alone, so that they have the same bits every time.
-#include "common.h"
+#include "typed.h"
 
 // sum_all: y[0] = by·Σ x, one block of 1024 threads; in float64, as few as they are.
 DEVICE void finish_sum(float *y, double v, double by) {
@@ -29,39 +29,56 @@ KERNEL(dot, float *y, const float *a, const float *b, Index n) {
     finish_sum(y, v, 1);
 }
 
-// Blocks of the kernels below are of 32 × 8 threads: 32 columns, whose rows are shared out to 8.
-DEVICE float column_total(float v) {
-    typedef float Line[33];
-    SHARED(Line, column_parts, 8);
-    column_parts[thread_y][thread_x] = v;
+// column_total adds up what the 8 rows of a block of 32 × 8 threads have, each thread n columns; those of row 0 get the totals.
+template <int n> DEVICE Values<n> column_total(Values<n> v, float *parts) {
+    for (int k = 0; k < n; k++)
+        parts[(thread_y * n + k) * 32 + thread_x] = v.v[k];
     barrier();
     if (thread_y == 0)
         for (int r = 1; r < 8; r++)
-            v += column_parts[r][thread_x];
+            for (int k = 0; k < n; k++)
+                v.v[k] += parts[(r * n + k) * 32 + thread_x];
     barrier();
-    return v; // of the threads of row 0
+    return v;
 }
 
-// col_sum: y (cols) = Σ_r x[r·stride + c].
-KERNEL(col_sum, float *y, const float *x, Index rows, Index cols, Index stride) {
-    Index c = (Index)block_x * 32 + thread_x;
-    float v = 0;
-    if (c < cols)
-        for (Index r = thread_y; r < rows; r += 8)
-            v += x[r * stride + c];
-    v = column_total(v);
-    if (thread_y == 0 && c < cols)
-        y[c] = v;
+// col_sum: y (blocks_y, cols) = Σ_r x[r·stride + c], where block b of y has every blocks_y-th 8 of the rows. y is aligned, or one
+// of the sizes is no multiple of 8. Blocks of 32 × 8 threads.
+KERNEL(col_sum, float *y, const void *x, int types, Index rows, Index cols, Index stride) {
+    SHARED(float, parts, 8 * 8 * 32);
+    typed((cols | stride) % 8 == 0, types << 1, y, x, [&](auto w, auto y, auto x) {
+        for (Index first = (Index)block_x * 32 * w.n; first < cols; first += (Index)blocks_x * 32 * w.n) {
+            Index c = first + thread_x * w.n;
+            Values<w.n> sum = {};
+            if (c < cols)
+                for (Index r = (Index)block_y * 8 + thread_y; r < rows; r += (Index)blocks_y * 8) {
+                    auto v = load(x + (r * stride + c), w);
+                    for (int k = 0; k < w.n; k++)
+                        sum.v[k] += v.v[k];
+                }
+            sum = column_total(sum, parts);
+            if (thread_y == 0 && c < cols)
+                store(y + (block_y * cols + c), sum);
+        }
+    });
 }
 
-// col_dot: y (cols) = Σ_r a·b, of (rows, cols).
-KERNEL(col_dot, float *y, const float *a, const float *b, Index rows, Index cols) {
-    Index c = (Index)block_x * 32 + thread_x;
-    float v = 0;
-    if (c < cols)
-        for (Index r = thread_y; r < rows; r += 8)
-            v = fma1(a[r * cols + c], b[r * cols + c], v);
-    v = column_total(v);
-    if (thread_y == 0 && c < cols)
-        y[c] = v;
+// col_dot: y (blocks_y, cols) = Σ_r a·b, of (rows, cols), as col_sum.
+KERNEL(col_dot, float *y, const void *a, const void *b, int types, Index rows, Index cols) {
+    SHARED(float, parts, 8 * 8 * 32);
+    typed(cols % 8 == 0, types << 1, y, a, b, [&](auto w, auto y, auto a, auto b) {
+        for (Index first = (Index)block_x * 32 * w.n; first < cols; first += (Index)blocks_x * 32 * w.n) {
+            Index c = first + thread_x * w.n;
+            Values<w.n> sum = {};
+            if (c < cols)
+                for (Index r = (Index)block_y * 8 + thread_y; r < rows; r += (Index)blocks_y * 8) {
+                    auto v = load(a + (r * cols + c), w), u = load(b + (r * cols + c), w);
+                    for (int k = 0; k < w.n; k++)
+                        sum.v[k] = fma1(v.v[k], u.v[k], sum.v[k]);
+                }
+            sum = column_total(sum, parts);
+            if (thread_y == 0 && c < cols)
+                store(y + (block_y * cols + c), sum);
+        }
+    });
 }
