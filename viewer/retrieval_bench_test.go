@@ -82,8 +82,8 @@ func photo(tb testing.TB) string {
 // where all pictures are missing and where all are there: from the address to the first paint and to the first query; from
 // a change of the search to the paint of its count, shares and place (key), to that of the rankings of the query that is
 // shown then (rankings), and until all of its 51 pictures are there or known to be missing (pictures); and at a quick
-// typist's pace, who waits for none of that, from a key of the keyboard to the next paint (typed). script is the page's own
-// part of key.
+// typist's pace, who waits for none of that, from a key of the keyboard to the next paint (typed) and the processor time of
+// the page's main thread for each key, pictures with it (typed-work). script is the page's own part of key.
 func BenchmarkRetrievalInBrowser(b *testing.B) {
 	for _, pictures := range []string{"missing", "there"} {
 		b.Run("pictures="+pictures, func(b *testing.B) {
@@ -145,14 +145,17 @@ func benchmarkRetrieval(b *testing.B, address string) {
 			window.typed = [];
 			new PerformanceObserver(list => { for (const e of list.getEntries()) if (e.name === "keydown") typed.push(e.duration) }).observe({type: "event", durationThreshold: 16});
 		})()`, nil)
+		keys, work := 0, tab.Work()
 		for _, search := range searches {
 			tab.Eval(`document.getElementById("search").select()`, nil) // its first key replaces what was there
 			for _, key := range search {
 				tab.Press(string(key))
+				keys++
 				time.Sleep(60 * time.Millisecond)
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
+		b.ReportMetric((tab.Work()-work)/float64(keys), "typed-work-ms")
 		var typed []float64
 		tab.Eval("typed", &typed)
 		times["typed"] = append(times["typed"], typed...)

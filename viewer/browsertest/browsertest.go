@@ -9,6 +9,7 @@ package browsertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -288,6 +290,30 @@ func (tab *Tab) Wait(expression string) {
 			tab.t.Fatalf("browsertest: waited in vain for %s%s", expression, tab.trouble())
 		}
 	}
+}
+
+// Work returns the processor time that the page's main thread has spent since the first call, in ms: scripts, layout,
+// painting, answers of the network. Other programs that are busy do not change it much.
+func (tab *Tab) Work() float64 {
+	tab.t.Helper()
+	var ms float64
+	tab.do("ask for the time of the main thread", func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		in := performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks}
+		if _, err := cdp.Call(ctx, target, performance.Enable, in); err != nil {
+			return chromedp.Void{}, err
+		}
+		result, err := cdp.Call(ctx, target, performance.GetMetrics, cdp.Empty{})
+		if err != nil {
+			return chromedp.Void{}, err
+		}
+		at := slices.IndexFunc(result.Metrics, func(m *performance.Metric) bool { return m.Name == "TaskDuration" })
+		if at < 0 {
+			return chromedp.Void{}, errors.New("the browser does not know TaskDuration")
+		}
+		ms = 1000 * result.Metrics[at].Value
+		return chromedp.Void{}, nil
+	})
+	return ms
 }
 
 // Press types characters or presses keys, wherever the focus is. As on a keyboard, a page that prevents what a key does

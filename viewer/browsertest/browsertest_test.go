@@ -53,6 +53,15 @@ func TestTab(t *testing.T) {
 	if data, err := os.ReadFile(filepath.Join(dir, "shot.png")); err != nil || !strings.HasPrefix(string(data), "\x89PNG") {
 		t.Errorf("screenshot: %d bytes, %v", len(data), err)
 	}
+	before := tab.Work()
+	tab.Eval("(() => { let x = 0; for (let i = 0; i < 1e8; i++) x = (x * 31 + i) | 0; return x })()", nil)
+	if ms := tab.Work() - before; ms < 10 { // at most ten additions a nanosecond
+		t.Errorf("a hundred million steps took %v ms of the processor", ms)
+	}
+	tab.Eval("new Promise(done => setTimeout(done, 300))", nil)
+	if ms := tab.Work() - before; ms > 20_000 {
+		t.Errorf("%v ms are no milliseconds", ms)
+	}
 	if wide := b.Tab(t, browsertest.Options{}); wide.Number("innerWidth") != 1280 || wide.True("matchMedia('(prefers-color-scheme:dark)').matches") {
 		t.Error("a second tab has the first one's settings")
 	}
