@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed peer.py
 var Peer []byte
+
+// GPU is the script for one with a GPU, which lies beside the other.
+//
+//go:embed gpu.py
+var GPU []byte

@@ -68,8 +68,11 @@ func (c *child) read(v any) error {
 }
 
 // run has the work done n times.
-func (c *child) run(n int) (s sample, err error) {
-	if _, err := fmt.Fprintf(c.in, "run %d\n", n); err != nil && !errors.Is(err, os.ErrClosed) {
+func (c *child) run(n int) (sample, error) { return c.runMode(n, "") }
+
+// runMode has the work done n times in one of several ways.
+func (c *child) runMode(n int, mode string) (s sample, err error) {
+	if _, err := fmt.Fprintln(c.in, strings.TrimSpace(fmt.Sprintf("run %d %s", n, mode))); err != nil && !errors.Is(err, os.ErrClosed) {
 		return s, c.read(&s) // the process has ended: this says why
 	}
 	return s, c.read(&s)

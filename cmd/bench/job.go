@@ -43,6 +43,10 @@ type job struct {
 	Dim     int `json:"dim,omitempty"`
 	K       int `json:"k,omitempty"`
 
+	// Of GPUs.
+	Shapes [][3]int `json:"shapes,omitempty"` // of products, (m, n, k)
+	Heads  [][4]int `json:"heads,omitempty"`  // of attention, (batch, tokens, heads, width of one)
+
 	// Group is which kernels.
 	Group string `json:"group,omitempty"`
 }
@@ -94,7 +98,11 @@ type ready struct {
 	Path       string    `json:"path"`       // how it does the work, where there was a choice
 	BaseBytes  float64   `json:"base_bytes"` // resident before the work: interpreter and libraries
 
-	Versions map[string]string `json:"versions,omitempty"` // of a peer's libraries, where the job is "probe"
+	Versions map[string]string `json:"versions,omitempty"` // of a peer's libraries, where the job is "probe", or of what drives a GPU
+	Warned   []string          `json:"warned,omitempty"`
+	Modes    []string          `json:"modes,omitempty"` // ways in which a peer does the work
+
+	Checks map[string][]float64 `json:"checks,omitempty"` // Check, of each work
 }
 
 // sample is what a side says of a number of repetitions.
@@ -104,6 +112,7 @@ type sample struct {
 	Peak    float64 `json:"peak"`    // FLOP/s of the threads, the larger of just before and after; 0: not measured
 	Mallocs float64 `json:"mallocs"` // allocations of all of them
 	Parts   []part  `json:"parts"`   // of jobs that measure many things
+	Ops     []gpuOp `json:"ops,omitempty"`
 }
 
 // part is one kernel or limit, measured once.

@@ -2,6 +2,7 @@
 //
 //	bench [--peer python3] [--only REGEXP] [--rounds N] [--threads N] [--time-limit DURATION] [--json]
 //	bench --list
+//	bench gpu --out DIR [--peer python3] [--rounds N] [--limit DURATION]
 //
 // It measures the multiply-add peak and the bandwidth of memory; every kernel as a share of the limit that binds it;
 // whole training steps (forward, loss, backward, clipping, AdamW; the batch is in memory) as a share of the peak, on one
@@ -16,6 +17,10 @@
 // On machines that others use, too, times drift; ratios taken in turns and shares of a peak that was measured just
 // before and after hold. A run of everything with a peer takes about eight minutes on two cores. Work that is too long for that
 // is measured only where --only holds its whole name.
+//
+// `bench gpu` measures a GPU: the bandwidth of its memory and its products in bfloat16, every kernel as a share of these,
+// products and attention beside PyTorch's, training steps and embedding of three models beside PyTorch, eager and compiled.
+// DIR gets report.md and report.json; `bench gpu --help` has the flags. scripts/gpu-check.sh runs it after the tests.
 //
 // A table in Markdown, or JSON, goes to standard output, diagnostics and progress to standard error. The exit status is
 // 0 when all was measured, 1 when something could not be measured or the time limit came first, 2 on wrong usage, and
@@ -65,6 +70,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 1
 		}
 		return 0
+	}
+	if len(args) > 0 && args[0] == gpuCommand {
+		return runGPU(ctx, args[1:], stdout, stderr)
 	}
 	o, chosen, err := parse(args, stdout)
 	if err == nil && o.list {

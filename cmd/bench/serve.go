@@ -27,6 +27,16 @@ type parted interface {
 	parts() []part
 }
 
+// manied is a worker that does its work many times without waiting in between.
+type manied interface {
+	many(n int) error
+}
+
+// timesOps is a worker that times the ops of Programs.
+type timesOps interface {
+	ops() []gpuOp
+}
+
 // peaked is a worker whose speed is compared with the multiply-add peak of its pool.
 type peaked interface {
 	threads() *kernel.Pool
@@ -101,9 +111,15 @@ func repeat(w worker, n int) (sample, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	used, begin := cpuSeconds(), time.Now()
-	for range n {
-		if err := w.once(); err != nil {
+	if m, ok := w.(manied); ok {
+		if err := m.many(n); err != nil {
 			return s, err
+		}
+	} else {
+		for range n {
+			if err := w.once(); err != nil {
+				return s, err
+			}
 		}
 	}
 	s.Seconds, s.CPU = time.Since(begin).Seconds(), cpuSeconds()-used
@@ -114,6 +130,9 @@ func repeat(w worker, n int) (sample, error) {
 	}
 	if p, ok := w.(parted); ok {
 		s.Parts = p.parts()
+	}
+	if o, ok := w.(timesOps); ok {
+		s.Ops = o.ops()
 	}
 	return s, nil
 }
