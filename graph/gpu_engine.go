@@ -90,6 +90,10 @@ func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 	return e, nil
 }
 
+// nowhere stands for the address of a parameter until it is bound, and 0 for an operand that is not there: what an op does, and
+// how much scratch memory it takes, depends on the difference.
+const nowhere cuda.Pointer = 256
+
 // take takes memory for n elements.
 func (e *gpuEngine) take(t *cuda.Thread, n int) (cuda.Pointer, error) {
 	p, err := t.Alloc(4 * max(n, 1))
@@ -118,6 +122,7 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 	for i, s := range p.slots {
 		switch {
 		case s.leaf >= 0 && p.leaves[s.leaf].param:
+			e.at[i] = nowhere
 		case s.leaf >= 0:
 			if e.at[i], err = e.take(t, s.size); err != nil {
 				return err

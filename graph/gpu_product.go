@@ -157,6 +157,9 @@ func (q *gpuQueue) byLibrary(p *product) bool {
 		p.sums = stored{}
 	}
 	if !q.dry && q.err == nil {
+		if q.trace != nil {
+			q.trace("cublasLt")
+		}
 		q.err = q.gpu.blas.Multiply(q.stream, kind, operands)
 	}
 	if rest.then != thenNothing || !rest.bias.none() {
