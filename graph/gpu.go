@@ -17,16 +17,19 @@ type GPU struct {
 	config  GPUConfig
 	kernels *cuda.Kernels
 	stream  *cuda.Stream
-	back    *cuda.Stream // of copies to the host that the others do not wait for
+	up      *cuda.Stream // of copies to the device that stream waits for
+	back    *cuda.Stream // of copies from the device that it does not wait for
 	pool    gpuPool
 	blas    *cuda.BLAS // nil: kernels of ours multiply
 
 	thread    *cuda.Thread // of Together, while it runs
 	residents []*Resident  // by address
-	stage     int          // counts the changes of residents and scratch
+	version   int          // counts the changes of residents and scratch
 	scratch   cuda.Pointer // of the ops of all Programs: there is one queue
 	most      int          // bytes of it
 	programs  int          // that are not closed
+	plain     bool         // nothing is recorded, for tests
+	warned    bool         // that something cannot be
 }
 
 // NewGPU makes the Backend of a device, which stays the caller's.
@@ -35,18 +38,9 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 		return nil, fmt.Errorf("graph: GPU: products in %v take compute capability 8.0 or more: %v", c.Precision, i)
 	}
 	g := &GPU{device: d, config: c}
-	err := d.Do(func(t *cuda.Thread) (err error) {
-		if g.kernels, err = t.LoadKernels(c.Cache, c.Warn); err != nil {
-			return err
-		}
-		if g.stream, err = t.NewStream(); err != nil {
-			return errors.Join(err, g.kernels.Close())
-		}
-		if g.back, err = t.NewStream(); err != nil {
-			return errors.Join(err, g.stream.Close(), g.kernels.Close())
-		}
-		if err = g.openBLAS(t); err != nil {
-			return errors.Join(err, g.back.Close(), g.stream.Close(), g.kernels.Close())
+	err := d.Do(func(t *cuda.Thread) error {
+		if err := g.open(t); err != nil {
+			return errors.Join(err, g.release(t))
 		}
 		return nil
 	})
@@ -54,6 +48,41 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 		return nil, fmt.Errorf("graph: GPU: %w", err)
 	}
 	return g, nil
+}
+
+func (g *GPU) open(t *cuda.Thread) (err error) {
+	if g.kernels, err = t.LoadKernels(g.config.Cache, g.config.Warn); err != nil {
+		return err
+	}
+	for _, s := range []**cuda.Stream{&g.stream, &g.up, &g.back} {
+		if *s, err = t.NewStream(); err != nil {
+			*s = nil
+			return err
+		}
+	}
+	return g.openBLAS(t)
+}
+
+// release gives up what open has opened. Nothing may be under way.
+func (g *GPU) release(t *cuda.Thread) error {
+	var errs []error
+	if g.blas != nil {
+		errs = append(errs, g.blas.Close())
+	}
+	for _, s := range []*cuda.Stream{g.stream, g.up, g.back} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	errs = append(errs, g.pool.free(t))
+	if g.scratch != 0 {
+		errs = append(errs, t.Free(g.scratch))
+		g.scratch = 0
+	}
+	if g.kernels != nil {
+		errs = append(errs, g.kernels.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Name names the device in messages.
@@ -100,7 +129,7 @@ func (g *GPU) reserve(t *cuda.Thread, n int) error {
 		err = t.Free(g.scratch) // behind what is under way
 	}
 	g.scratch, g.most = at, n
-	g.stage++
+	g.version++
 	return err
 }
 
@@ -109,18 +138,7 @@ func (g *GPU) Close() error {
 	if g.programs > 0 || len(g.residents) > 0 {
 		return fmt.Errorf("graph: GPU: close: %d Programs and %d residents are not closed", g.programs, len(g.residents))
 	}
-	return g.do(func(t *cuda.Thread) error {
-		errs := []error{g.stream.Sync(), g.back.Sync()}
-		if g.blas != nil {
-			errs = append(errs, g.blas.Close())
-		}
-		errs = append(errs, g.stream.Close(), g.back.Close(), g.pool.free(t), g.kernels.Close())
-		if g.scratch != 0 {
-			errs = append(errs, t.Free(g.scratch))
-			g.scratch = 0
-		}
-		return errors.Join(errs...)
-	})
+	return g.do(func(t *cuda.Thread) error { return errors.Join(t.Sync(), g.release(t)) })
 }
 
 // gpuKind is a kind with a kernel for GPUs.

@@ -35,9 +35,19 @@ type gpuEngine struct {
 	seedAt  cuda.Pointer // of the last Forward
 	err     error        // that nobody has been told
 
-	dirty bool // something was bound since route
-	stage int  // the GPU's number of changes of residents at that time
+	dirty   bool // something was bound since route
+	version int  // of the GPU at that time
+	phases  [phases]gpuPhase
+	places  []cuda.Pointer // of operands, in what phases have recorded
 }
+
+// The phases of a run.
+const (
+	phaseForward = iota
+	phaseBackward
+	phaseBackwardAdd
+	phases
+)
 
 // gpuLeaf is a leaf: what is bound to it, and where that is on the device.
 type gpuLeaf struct {
@@ -46,6 +56,8 @@ type gpuLeaf struct {
 	own    cuda.Pointer // the Program's own place, 0: none yet
 	half   cuda.Pointer // a copy in bfloat16, 0: nobody reads it
 	order  cuda.Pointer // of ids that an embedding's gradient reads: their places, by ascending id
+	stages [2]gpuStage
+	turn   int // the stage of the next run
 }
 
 // gpuSink is a gradient on its way to the caller.
@@ -200,7 +212,7 @@ func (e *gpuEngine) accumulate(on bool) {
 
 // route finds out which parameters and gradients are resident, and lets the ops read and write there.
 func (e *gpuEngine) route(t *cuda.Thread) error {
-	if !e.dirty && e.stage == e.gpu.stage {
+	if !e.dirty && e.version == e.gpu.version {
 		return nil
 	}
 	for i, l := range e.plan.leaves {
@@ -225,8 +237,8 @@ func (e *gpuEngine) route(t *cuda.Thread) error {
 			return err
 		}
 	}
-	e.dirty, e.stage = false, e.gpu.stage
-	return nil
+	e.dirty, e.version = false, e.gpu.version
+	return e.forget()
 }
 
 // routeSink finds the place of a gradient. An op whose result nothing else reads writes there itself, if it is not added.
@@ -277,10 +289,10 @@ func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
 	leaf, to := &e.leaves[i], e.at[e.plan.leaves[i].slot]
 	stream := e.gpu.stream
 	if e.plan.leaves[i].ids {
-		if err := cmp.Or(stream.Sync(), cuda.Upload(t, to, leaf.ids)); err != nil || leaf.order == 0 {
-			return err
+		if leaf.order == 0 {
+			return stage(e, t, leaf, [][]int32{leaf.ids}, []cuda.Pointer{to})
 		}
-		return cuda.Upload(t, leaf.order, byIndex(leaf.ids))
+		return stage(e, t, leaf, [][]int32{leaf.ids, byIndex(leaf.ids)}, []cuda.Pointer{to, leaf.order})
 	}
 	from, _, err := e.gpu.find(leaf.floats)
 	switch {
@@ -290,6 +302,8 @@ func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
 		return stream.Copy(to, from, 4*len(leaf.floats))
 	case len(leaf.floats) == 1: // the queue has the number itself
 		return stream.Fill(to, math.Float32bits(leaf.floats[0]), 1)
+	case !e.plan.leaves[i].param:
+		return stage(e, t, leaf, [][]float32{leaf.floats}, []cuda.Pointer{to})
 	}
 	return cmp.Or(stream.Sync(), cuda.Upload(t, to, leaf.floats))
 }
@@ -331,13 +345,14 @@ func (e *gpuEngine) forward() error {
 		if err := e.plant(); err != nil {
 			return err
 		}
-		q := e.queue(t)
-		e.round(q, false)
-		for i := range e.plan.forward {
-			e.step(q, i)
-		}
-		if q.err != nil || e.gpu.together() {
-			return q.err
+		err := e.run(t, &e.phases[phaseForward], func(q *gpuQueue) {
+			e.round(q, false)
+			for i := range e.plan.forward {
+				e.step(q, i)
+			}
+		})
+		if err != nil || e.gpu.together() {
+			return err
 		}
 		return e.read(t)
 	})
@@ -384,21 +399,12 @@ func (e *gpuEngine) backward() error {
 		if err != nil {
 			return err
 		}
-		q := e.queue(t)
-		e.round(q, true)
-		for i := e.plan.forward; i < len(e.calls); i++ {
-			e.step(q, i)
-			for _, s := range e.plan.steps[i].sinks {
-				e.deliver(q, s)
-			}
+		phase := &e.phases[phaseBackward]
+		if e.add {
+			phase = &e.phases[phaseBackwardAdd]
 		}
-		for i, s := range e.plan.sinks {
-			if s.step < 0 {
-				e.deliver(q, i)
-			}
-		}
-		if q.err != nil || e.gpu.together() && !host {
-			return q.err
+		if err := e.run(t, phase, e.differentiate); err != nil || e.gpu.together() && !host {
+			return err
 		}
 		if err := e.gpu.stream.Sync(); err != nil {
 			return err
@@ -412,6 +418,22 @@ func (e *gpuEngine) backward() error {
 		}
 		return nil
 	})
+}
+
+// differentiate puts the ops of the backward phase into the queue.
+func (e *gpuEngine) differentiate(q *gpuQueue) {
+	e.round(q, true)
+	for i := e.plan.forward; i < len(e.calls); i++ {
+		e.step(q, i)
+		for _, s := range e.plan.steps[i].sinks {
+			e.deliver(q, s)
+		}
+	}
+	for i, s := range e.plan.sinks {
+		if s.step < 0 {
+			e.deliver(q, i)
+		}
+	}
 }
 
 // begin prepares the places of the gradients, and says whether one goes to the host.
@@ -483,7 +505,7 @@ func (e *gpuEngine) copyValue(slot int, dst []float32) error {
 func (e *gpuEngine) arenaBytes() int { return e.bytes }
 
 func (e *gpuEngine) free(t *cuda.Thread) error {
-	var errs []error
+	errs := []error{t.Sync(), e.closePhases(), e.closeStages(t)}
 	for _, p := range e.memory {
 		errs = append(errs, t.Free(p))
 	}

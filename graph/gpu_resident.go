@@ -48,7 +48,7 @@ func (g *GPU) Resident(host []float32) (*Resident, error) {
 		return nil, fmt.Errorf("graph: GPU: resident of %d elements: %w", len(host), err)
 	}
 	g.residents = slices.Insert(g.residents, i, r)
-	g.stage++
+	g.version++
 	return r, nil
 }
 
@@ -136,7 +136,7 @@ func (r *Resident) Close() error {
 	}
 	g := r.gpu
 	g.residents = slices.DeleteFunc(g.residents, func(other *Resident) bool { return other == r })
-	g.stage++
+	g.version++
 	at := r.at
 	r.at = 0
 	if err := g.do(func(t *cuda.Thread) error { return t.Free(at) }); err != nil {

@@ -121,8 +121,9 @@ func testResidents(t *testing.T, g *GPU, seeds int, set func(int)) {
 		{"one op a step", false, Config{apart: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			const steps = 2
+			const steps = 4
 			set(0)
+			g.plain = true
 			copies := newFlat(t, tt.config, tt.lent, g, false)
 			var embeddings, grads [steps][]float32
 			for i := range steps {
@@ -130,6 +131,7 @@ func testResidents(t *testing.T, g *GPU, seeds int, set func(int)) {
 				embeddings[i], grads[i] = slices.Clone(copies.embeddings), slices.Clone(copies.grad)
 			}
 			copies.close(t)
+			g.plain = false
 			for seed := range min(seeds, 3) {
 				set(seed)
 				f := newFlat(t, tt.config, tt.lent, g, true)
@@ -149,6 +151,11 @@ func testResidents(t *testing.T, g *GPU, seeds int, set func(int)) {
 						last = 1
 					}
 					sameBits(t, "value", f.p.Value(f.emb), embeddings[i][last*n:(last+1)*n])
+				}
+				for i, phase := range f.p.engine.(*gpuEngine).phases {
+					if phase.plain || phase.recorded == nil != (tt.lent && i == phaseBackwardAdd) {
+						t.Errorf("phase %d is not recorded", i)
+					}
 				}
 				f.close(t)
 			}
@@ -184,6 +191,60 @@ func testResidentChanges(t *testing.T, g *GPU, set func(int)) {
 	}
 }
 
+// testQueue runs several steps with everything resident but the pictures, and waits for nothing until the end: what is on its
+// way to the device must not be overtaken. Two Programs share the parameters.
+func testQueue(t *testing.T, g *GPU, seeds int, set func(int)) {
+	const steps = 5
+	run := func(wait bool) (grads []float32, embeddings [][]float32) {
+		f := newFlat(t, Config{}, false, g, true)
+		defer f.close(t)
+		out := make([]float32, steps*len(f.embeddings))
+		all, err := g.Resident(out)
+		must(t, err)
+		b := NewBuilder()
+		w := b.Param("w", len(f.data)/2)
+		half := b.Scale(w, 0.5)
+		other := mustCompile(t, b, Config{Backend: g, Outputs: []*Node{half}})
+		must(t, other.SetFloats(w, f.data[:len(f.data)/2]))
+		halves := make([]float32, len(f.data)/2)
+		kept, err := g.Resident(halves)
+		must(t, err)
+		n := len(f.embeddings)
+		must(t, g.Together(func() error {
+			for i := range steps {
+				err := f.step(i, false)
+				for j := range 2 { // a step that is no optimiser's, but changes parameters
+					err = errors.Join(err, g.Launch("axpy", 4, 256, f.data, f.grad, float32(-0.01), int64(len(f.data))))
+					if j == 0 {
+						err = errors.Join(err, other.Forward(), other.CopyValue(half, halves))
+					}
+				}
+				err = errors.Join(err, g.Launch("copy", 4, 256, out[i*n:(i+1)*n], f.embeddings, 0, int64(n)))
+				if wait {
+					err = errors.Join(err, g.stream.Sync())
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		must(t, errors.Join(all.Download(), kept.Download(), f.residents[0].Download(), f.residents[1].Download()))
+		must(t, errors.Join(other.Close(), all.Close(), kept.Close()))
+		return f.grad, [][]float32{out, halves, f.data}
+	}
+	set(0)
+	grads, values := run(true)
+	for seed := range min(seeds, 4) {
+		set(seed)
+		g, v := run(false)
+		sameBits(t, "gradient", g, grads)
+		for i := range values {
+			sameBits(t, "value", v[i], values[i])
+		}
+	}
+}
+
 // testReads reads values, and whole residents, of moments of the queue that has long gone on.
 func testReads(t *testing.T, g *GPU, seeds int, set func(int)) {
 	for seed := range min(seeds, 8) {
@@ -214,6 +275,11 @@ func testReads(t *testing.T, g *GPU, seeds int, set func(int)) {
 		got, err := read.Wait()
 		must(t, err)
 		sameBits(t, "read", got, few)
+		later, err := g.Read(r, 0, 10)
+		must(t, err)
+		got, err = later.Wait() // the queue is done, and nobody has asked for the snapshot yet
+		must(t, err)
+		sameBits(t, "read again", got, want[:10])
 		must(t, snapshot.Wait())
 		sameBits(t, "snapshot", host, all)
 		must(t, snapshot.Wait())

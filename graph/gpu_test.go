@@ -93,6 +93,7 @@ func TestGPU(t *testing.T) {
 	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
+	t.Run("queue", func(t *testing.T) { testQueue(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
 	t.Run("errors of residents", func(t *testing.T) { testResidentErrors(t, g, seeds > 1) })

@@ -45,6 +45,8 @@ struct Stream {
     Stream *origin = nullptr; // of the capture
     std::vector<Stream *> joined;
     bool spoiled = false; // the capture
+    Work before;          // last and waits at its begin: what comes after it goes on from there
+    std::vector<Work> waitsBefore;
 };
 
 struct Event {
@@ -512,6 +514,9 @@ API cuStreamWaitEvent(void *stream, void *event, unsigned) {
     if (e->capture && !s->capture) { // the stream joins the capture
         s->capture = e->capture;
         s->origin = e->origin;
+        s->before = std::move(s->last);
+        s->waitsBefore = std::move(s->waits);
+        s->waits.clear();
         s->last = nullptr;
         e->origin->joined.push_back(s);
     }
@@ -530,6 +535,8 @@ API cuStreamBeginCapture_v2(void *stream, int) {
         return captureUnsupported;
     s->capture = new Graph;
     s->origin = s;
+    s->before = std::move(s->last);
+    s->waitsBefore = std::move(s->waits);
     s->last = nullptr;
     s->waits.clear();
     s->joined.clear();
@@ -553,12 +560,12 @@ API cuStreamEndCapture(void *stream, void **graph) {
         if (!back && status == success)
             status = captureUnjoined;
         other->capture = nullptr;
-        other->last = nullptr;
-        other->waits.clear();
+        other->last = std::move(other->before);
+        other->waits = std::move(other->waitsBefore);
     }
     s->capture = nullptr;
-    s->last = nullptr;
-    s->waits.clear();
+    s->last = std::move(s->before);
+    s->waits = std::move(s->waitsBefore);
     for (auto e : events)
         if (e->capture == g) {
             e->capture = nullptr;
