@@ -91,7 +91,7 @@ func (q *gpuQueue) as(p stored, of gpuType, n int) stored {
 		return p
 	}
 	y := stored{q.scratchOf(of, n), of}
-	q.convert(y, p, n)
+	q.cast(y.at, y.of, p.at, p.of, n)
 	return y
 }
 
@@ -146,7 +146,7 @@ func (q *gpuQueue) byLibrary(p *product) bool {
 	if !bias.none() && try(func(k *cuda.Product, o *cuda.Operands) { k.Bias, o.Bias = true, bias.at }) {
 		rest.bias = stored{}
 		if bias != p.bias {
-			q.convert(bias, p.bias, p.n)
+			q.cast(bias.at, bias.of, p.bias.at, p.bias.of, p.n)
 		}
 	}
 	if q.gpu.config.Precision != kernel.Float32 && p.form == kernel.GELUTanh && rest.bias.none() {
@@ -163,7 +163,7 @@ func (q *gpuQueue) byLibrary(p *product) bool {
 		q.err = q.gpu.blas.Multiply(q.stream, kind, operands)
 	}
 	if rest.then != thenNothing || !rest.bias.none() {
-		q.finish(rest, stored{operands.D, sum.of})
+		q.finish(rest, stored{operands.D, sum.of}, 1)
 	}
 	return true
 }
@@ -184,39 +184,79 @@ func (q *gpuQueue) tryGELU(p *product, try func(func(*cuda.Product, *cuda.Operan
 	}
 }
 
-// finish does what follows the sums: rest says what, v has the sums. It is done in place where v is the result.
-func (q *gpuQueue) finish(rest product, v stored) {
+// finish does what follows the sums: rest says what, v has the sums, in parts that are to be added. It is done in place where v is
+// the result.
+func (q *gpuQueue) finish(rest product, v stored, parts int) {
+	if rest.keep == v && rest.bias.none() {
+		rest.keep = stored{}
+	}
 	q.each("product_then", (rest.m*rest.n+7)/8, q.args(rest.c.at, v.at, rest.bias.at, rest.other.at, rest.keep.at, rest.seed).
-		Int32(typesOf(rest.c, v, rest.bias, rest.other, rest.keep)).Int32(rest.n).Int64(int64(rest.m*rest.n)).
+		Int32(typesOf(rest.c, v, rest.bias, rest.other, rest.keep)).Int32(rest.n).Int64(int64(rest.m*rest.n)).Int32(parts).
 		Int32(rest.then).Int32(int(rest.form)).Int64(int64(rest.op)).Int32(int(int32(rest.threshold))).Float32(rest.factor))
 }
 
-// typesOf has a bit for each value that is stored in bfloat16.
+// typesOf is typeMask of values.
 func typesOf(list ...stored) int {
-	bits := 0
-	for i, p := range list {
-		if p.of == gpuBF16 {
-			bits |= 1 << i
-		}
+	var types []gpuType
+	for _, p := range list {
+		types = append(types, p.of)
 	}
-	return bits
+	return typeMask(types...)
 }
 
-// byKernel puts a product into the queue by a kernel of ours.
+// The tiles of the kernels gemm_tensor, of which gemm has a fourth, and its shared memory.
+const (
+	tileSide   = 128
+	tileShared = 4 * tileSide * 132
+	// A share of the sums is worth a block of its own, which writes a part of the result that is read again.
+	minShare = 512
+)
+
+// byKernel puts a product into the queue by a kernel of ours: by tensor cores, where the precision lets them.
 func (q *gpuQueue) byKernel(p product) {
+	// Where the result has fewer tiles than there are multiprocessors, blocks share the sums over k.
+	parts, each := 1, p.k
+	tiles := (p.m + tileSide - 1) / tileSide * ((p.n + tileSide - 1) / tileSide)
+	if most := min(q.thread.Info().SMs*2/tiles, p.k/minShare); most > 1 && q.gpu.blas == nil {
+		each = ((p.k+most-1)/most + 31) &^ 31
+		parts = (p.k + each - 1) / each
+	}
+	first := p
+	if parts > 1 {
+		first = product{a: p.a, b: p.b, c: stored{q.scratchOf(gpuFloat32, parts*p.m*p.n), gpuFloat32}, m: p.m, n: p.n, k: p.k,
+			transA: p.transA, transB: p.transB}
+	}
 	flag := map[bool]int{true: 1}
-	q.launch("gemm", cuda.Dim{X: (p.n + 63) / 64, Y: (p.m + 63) / 64}, cuda.Dim{X: 256}, 0,
-		q.args(p.c.at, p.a.at, p.b.at, p.bias.at, p.other.at, p.keep.at, p.seed).Int32(typesOf(p.c, p.a, p.b, p.bias, p.other, p.keep)).
-			Int32(p.m).Int32(p.n).Int32(p.k).Int32(flag[p.transA]).Int32(flag[p.transB]).
-			Int32(p.then).Int32(int(p.form)).Int64(int64(p.op)).Int32(int(int32(p.threshold))).Float32(p.factor))
+	args := q.args(first.c.at, p.a.at, p.b.at, first.bias.at, first.other.at, first.keep.at, first.seed).
+		Int32(typesOf(first.c, p.a, p.b, first.bias, first.other, first.keep)).
+		Int32(p.m).Int32(p.n).Int32(p.k).Int32(each).Int32(flag[p.transA]).Int32(flag[p.transB]).
+		Int32(first.then).Int32(int(first.form)).Int64(int64(first.op)).Int32(int(int32(first.threshold))).Float32(first.factor)
+	grid := func(side int) cuda.Dim {
+		return cuda.Dim{X: (p.n + side - 1) / side, Y: (p.m + side - 1) / side, Z: parts}
+	}
+	if q.gpu.config.Precision != kernel.Float32 && p.inChunks() {
+		q.launch("gemm_tensor", grid(tileSide), cuda.Dim{X: 256}, tileShared, args)
+	} else {
+		q.launch("gemm", grid(tileSide/2), cuda.Dim{X: 256}, 0, args)
+	}
+	if parts > 1 {
+		q.finish(p, first.c, parts)
+	}
+}
+
+// inChunks says whether both operands are rows of pieces of 16 bytes that are aligned.
+func (p product) inChunks() bool {
+	lineA, lineB := p.k, p.n
+	if p.transA {
+		lineA = p.m
+	}
+	if p.transB {
+		lineB = p.k
+	}
+	return (lineA*p.a.of.size()|lineB*p.b.of.size()|int(p.a.at)|int(p.b.at))%16 == 0 && p.a.of == p.b.of
 }
 
 // rowSums adds the rows of op(a) = aᵀ (m, k) up.
 func (q *gpuQueue) rowSums(y, a stored, m, k int) {
 	q.columnSum(y.at, a.at, a.of, k, m, m)
-}
-
-// convert copies n elements from one type to another.
-func (q *gpuQueue) convert(y, x stored, n int) {
-	q.each("convert", n, q.args(y.at, x.at).Int32(typesOf(y, x)).Int64(int64(n)))
 }
