@@ -62,6 +62,16 @@ func (e *Encoder) compile(build func(b *graph.Builder, t *tower)) (*tower, error
 	return t, nil
 }
 
+// Prepare compiles the program of pictures, so that its memory is taken now, if the model has an image tower.
+func (e *Encoder) Prepare() error {
+	if e.images != nil || !e.model.Config.Has(VisionTower) {
+		return nil
+	}
+	t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, e.batch) })
+	e.images = t
+	return err
+}
+
 // Images writes the embeddings of n pictures to dst (n, E). src is
 // (n, 3, S, S), already normalised.
 func (e *Encoder) Images(dst, src []float32, n int) error {
@@ -73,12 +83,8 @@ func (e *Encoder) Images(dst, src []float32, n int) error {
 	if n < 0 || len(src) != n*size || len(dst) != n*dim {
 		panic(fmt.Sprintf("nn: encoder: %d values of %d pictures of %d, %d of embeddings of %d", len(src), n, size, len(dst), dim))
 	}
-	if e.images == nil {
-		t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, e.batch) })
-		if err != nil {
-			return err
-		}
-		e.images = t
+	if err := e.Prepare(); err != nil {
+		return err
 	}
 	if err := e.current(e.images); err != nil {
 		return err

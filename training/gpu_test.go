@@ -31,7 +31,9 @@ func openGPU(t *testing.T, precision string) *graph.GPU {
 func TestGPU(t *testing.T) {
 	fake.Use(t, "../cuda/kernels")
 	t.Run("device", testDevice)
-	t.Run("embeddings", testEmbeddingsOnGPU)
+	g := openGPU(t, "float32")
+	t.Run("embeddings", func(t *testing.T) { testEmbeddingsOnGPU(t, g) })
+	t.Run("demo", func(t *testing.T) { testDemoOnGPU(t, g) })
 }
 
 func testDevice(t *testing.T) {
@@ -63,7 +65,7 @@ func testDevice(t *testing.T) {
 }
 
 // Embeddings of pictures and captions are those of the CPU but for rounding.
-func testEmbeddingsOnGPU(t *testing.T) {
+func testEmbeddingsOnGPU(t *testing.T, g *graph.GPU) {
 	s, c := tiny()
 	c.Steps = 2
 	d := tinyData(t, s)
@@ -73,7 +75,7 @@ func testEmbeddingsOnGPU(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	device, err := OpenWith(t.Context(), run.Checkpoint, OpenOptions{Threads: 1, GPU: openGPU(t, "float32")})
+	device, err := OpenWith(t.Context(), run.Checkpoint, OpenOptions{Threads: 1, GPU: g})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,11 +52,26 @@ var ErrInterrupted = errors.New("interrupted")
 func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Summary, error) {
 	t, err := newTrainer(c, o, d, watch)
 	if err != nil {
-		return nil, err
+		return nil, roomFor(err, c, o, d)
 	}
 	defer t.close()
+	summary, err := t.run(ctx)
+	if err != nil {
+		err = t.explain(err)
+		t.close() // its memory is that of the next
+		return nil, roomFor(err, c, o, d)
+	}
+	return summary, nil
+}
+
+func (t *trainer) run(ctx context.Context) (*Summary, error) {
 	if err := t.resume(); err != nil {
 		return nil, err
+	}
+	if t.gpu != nil {
+		if err := t.moveState(); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.openValidation(ctx); err != nil {
 		return nil, err
@@ -69,25 +84,42 @@ func Run(ctx context.Context, c Config, o Options, d *Data, watch Observer) (*Su
 	}
 	t.begin()
 	for t.step < t.config.Steps {
-		if t.due(t.options.EvalEvery) && !t.validated { // after a step, or before it in a resumed run that was stopped there
-			if err := t.validate(ctx); err != nil {
-				return nil, t.stop(ctx, err)
-			}
-		}
-		if t.due(t.options.SaveEvery) || t.better() {
-			if err := t.save(); err != nil {
-				return nil, err
-			}
-		}
-		batch, err := t.loader.Next(ctx)
-		if err != nil {
-			return nil, t.stop(ctx, err)
-		}
-		if err := t.update(ctx, batch); err != nil {
-			return nil, t.stop(ctx, err)
+		if err := t.iterate(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return t.finish(ctx)
+}
+
+// iterate takes one step, after the validation and the checkpoint that are due.
+func (t *trainer) iterate(ctx context.Context) error {
+	if t.due(t.options.EvalEvery) && !t.validated { // after a step, or before it in a resumed run that was stopped there
+		if err := t.validate(ctx); err != nil {
+			return t.stop(ctx, err)
+		}
+	}
+	if t.due(t.options.SaveEvery) || t.better() {
+		if err := t.save(); err != nil {
+			return err
+		}
+	}
+	if t.saving != nil { // a disk that is full stops the run when it is noticed
+		select {
+		case <-t.saving.done:
+			if err := t.saveDone(); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	batch, err := t.loader.Next(ctx)
+	if err != nil {
+		return t.stop(ctx, err)
+	}
+	if err := t.update(ctx, batch); err != nil {
+		return t.stop(ctx, err)
+	}
+	return nil
 }
 
 // due reports whether something that happens every n steps happens now. What happens at the last step is up to finish.
@@ -105,7 +137,11 @@ func (t *trainer) stop(ctx context.Context, cause error) error {
 	if ctx.Err() == nil || !errors.Is(cause, ctx.Err()) {
 		return cause
 	}
-	if err := t.save(); err != nil {
+	err := t.save()
+	if err == nil {
+		err = t.saveDone()
+	}
+	if err != nil {
 		return fmt.Errorf("training: interrupted at step %d, and the checkpoint could not be saved: %w", t.step, err)
 	}
 	return fmt.Errorf("training: %w at step %d of %d; the checkpoint is in %s", ErrInterrupted, t.step, t.config.Steps, t.saved)
@@ -114,8 +150,14 @@ func (t *trainer) stop(ctx context.Context, cause error) error {
 // finish saves and validates after the last step, as far as a resumed run had not done so. It saves first: whatever
 // comes of the validation, the weights are safe.
 func (t *trainer) finish(ctx context.Context) (*Summary, error) {
+	if err := t.settle(); err != nil {
+		return nil, err
+	}
 	seconds := time.Since(t.began).Seconds()
 	if err := t.save(); err != nil {
+		return nil, err
+	}
+	if err := t.saveDone(); err != nil {
 		return nil, err
 	}
 	if !t.validated {

@@ -28,33 +28,144 @@ type state struct {
 // averaged ones.
 const weightsPrefix = "weights."
 
-// save writes a checkpoint of the last whole step, marks it when it is the best by validation, and removes old ones.
+// averagePrefix marks averaged weights there, as package optim names them.
+const averagePrefix = "ema.avg."
+
+// saving is a checkpoint that is written.
+type saving struct {
+	step  int
+	best  bool // by validation
+	score float64
+	// arrived is closed when the numbers have left the buffers of the host, done when all is over.
+	arrived, done chan struct{}
+
+	dir string // once it is done
+	err error
+}
+
+// save writes a checkpoint of the last whole step, marks it when it is the best by validation, and removes old ones. On a
+// GPU that is under way when save returns: see settle.
 func (t *trainer) save() error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	if t.savedStep == t.step && t.saved != "" {
 		return t.markBest()
 	}
 	if err := t.journal.flush(); err != nil {
 		return err
 	}
-	now := state{Step: t.step, Epoch: t.epoch, Loader: t.position, Val: t.data.Val.Fingerprint()}
-	optimizer := t.optimizer.State()
+	files, err := t.describe()
+	if err != nil {
+		return err
+	}
+	tensors, err := t.snapshot()
+	if err != nil {
+		return err
+	}
+	s := &saving{step: t.step, best: t.better(), score: t.score, arrived: make(chan struct{}), done: make(chan struct{})}
+	out := t.options.Out
+	write := func() {
+		defer close(s.done)
+		snapshot := *files
+		snapshot.Model, snapshot.Optimizer, s.err = tensors()
+		close(s.arrived)
+		if s.err == nil {
+			s.dir, s.err = checkpoints.Save(out, s.step, snapshot)
+		}
+	}
+	t.saving = s
+	if t.gpu != nil {
+		go write()
+		return nil
+	}
+	write()
+	return t.saveDone()
+}
+
+// saveDone waits for the checkpoint that is under way, if there is one.
+func (t *trainer) saveDone() error {
+	s := t.saving
+	if s == nil {
+		return nil
+	}
+	<-s.done
+	t.saving = nil
+	if s.err != nil {
+		return s.err
+	}
+	t.saved, t.savedStep = s.dir, s.step
+	if s.best {
+		if err := checkpoints.MarkBest(t.options.Out, s.dir, s.score); err != nil {
+			return err
+		}
+		t.best, t.bestScore = s.dir, s.score
+	}
+	if t.watch.Saved != nil {
+		t.watch.Saved(s.dir, s.step)
+	}
+	return checkpoints.Prune(t.options.Out, t.options.Keep)
+}
+
+// settle waits for all that is under way: steps in the queue, whose rows are logged, and a checkpoint.
+func (t *trainer) settle() error {
+	if err := t.collect(); err != nil {
+		return err
+	}
+	return t.saveDone()
+}
+
+// snapshot takes the numbers of a checkpoint as they are now, and returns what makes tensors of them: on a GPU when they have
+// come from there.
+func (t *trainer) snapshot() (func() (model, optimizer []checkpoints.Tensor, err error), error) {
+	arrived := func() error { return nil }
+	if t.gpu != nil {
+		s, err := t.gpu.Snapshot(t.residents.state(t)...)
+		if err != nil {
+			return nil, fmt.Errorf("training: save step %d: %w", t.step, err)
+		}
+		arrived = s.Wait
+	}
+	moments := t.optimizer.Later()
+	var averages func() []checkpoints.Tensor
 	if t.average != nil {
-		optimizer = append(optimizer, t.average.State()...)
-		for _, tensor := range t.kept() {
+		averages = t.average.Later()
+	}
+	step := t.step
+	return func() (model, optimizer []checkpoints.Tensor, err error) {
+		if err := arrived(); err != nil {
+			return nil, nil, fmt.Errorf("training: save step %d: %w", step, err)
+		}
+		model, optimizer = t.kept(), moments()
+		if averages == nil {
+			return model, optimizer, nil
+		}
+		averaged := averages()
+		optimizer = append(optimizer, averaged...)
+		byName := make(map[string]checkpoints.Tensor)
+		for _, tensor := range averaged {
+			byName[tensor.Name] = tensor
+		}
+		for i, tensor := range model {
+			if average, ok := byName[averagePrefix+tensor.Name]; ok {
+				average.Name = tensor.Name
+				model[i] = average
+			}
 			tensor.Name = weightsPrefix + tensor.Name
 			optimizer = append(optimizer, tensor)
 		}
-		defer t.average.Apply()()
-	}
-	snapshot := checkpoints.Snapshot{
-		Model:     t.kept(),
-		Optimizer: optimizer,
-		Files:     maps.Clone(t.words.files),
-	}
+		return model, optimizer, nil
+	}, nil
+}
+
+// describe makes the files of a checkpoint that hold no weights.
+func (t *trainer) describe() (*checkpoints.Snapshot, error) {
+	now := state{Step: t.step, Epoch: t.epoch, Loader: t.position, Val: t.data.Val.Fingerprint()}
+	snapshot := &checkpoints.Snapshot{Files: maps.Clone(t.words.files)}
 	if len(t.bases) > 0 {
 		text, err := json.MarshalIndent(t.bases, "", "  ")
 		if err != nil {
-			return fmt.Errorf("training: save step %d: %w", t.step, err)
+			return nil, fmt.Errorf("training: save step %d: %w", t.step, err)
 		}
 		snapshot.Files[baseFile] = text
 	}
@@ -68,22 +179,11 @@ func (t *trainer) save() error {
 	} {
 		text, err := json.MarshalIndent(file.value, "", "  ")
 		if err != nil {
-			return fmt.Errorf("training: save step %d: %w", t.step, err)
+			return nil, fmt.Errorf("training: save step %d: %w", t.step, err)
 		}
 		file.set(text)
 	}
-	dir, err := checkpoints.Save(t.options.Out, t.step, snapshot)
-	if err != nil {
-		return err
-	}
-	t.saved, t.savedStep = dir, t.step
-	if err := t.markBest(); err != nil {
-		return err
-	}
-	if t.watch.Saved != nil {
-		t.watch.Saved(dir, t.step)
-	}
-	return checkpoints.Prune(t.options.Out, t.options.Keep)
+	return snapshot, nil
 }
 
 // kept returns the parameters that a checkpoint holds: all but those that are not trained and that a published model

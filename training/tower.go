@@ -13,6 +13,7 @@ import (
 type tower struct {
 	frozen   bool
 	replicas *graph.Replicas
+	program  *graph.Program // in place of replicas, on a GPU
 	images   *graph.Node
 	text     nn.TextInput
 	emb      *graph.Node
@@ -72,9 +73,9 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 		}
 	}
 	var err error
-	if t.options.GPU != nil {
-		config.Backend = t.options.GPU
-		w.replicas, err = compileOne(b, config, t.model)
+	if t.gpu != nil {
+		config.Backend = t.gpu
+		w.program, err = compileOne(b, config, t.model)
 	} else {
 		w.replicas, err = graph.CompileReplicas(b, config, w.shards, t.pool.With(t.config.Precision),
 			func(p *graph.Program, _ int) error { return t.model.Bind(p) })
@@ -82,12 +83,28 @@ func (t *trainer) compile(which nn.Tower, build func(b *graph.Builder, w *tower,
 	if err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	t.closeables = append(t.closeables, func() { w.replicas.Close() })
+	t.closeables = append(t.closeables, w.close)
 	return w, nil
 }
 
-// compileOne makes a single program, on the backend of the configuration.
-func compileOne(b *graph.Builder, config graph.Config, model *nn.Model) (*graph.Replicas, error) {
+func (w *tower) close() {
+	if w.program != nil {
+		w.program.Close()
+	} else {
+		w.replicas.Close()
+	}
+}
+
+// nonFinite names what holds NaN or infinity.
+func (w *tower) nonFinite() []string {
+	if w.program != nil {
+		return w.program.NonFinite()
+	}
+	return w.replicas.NonFinite()
+}
+
+// compileOne makes a program on the backend of the configuration.
+func compileOne(b *graph.Builder, config graph.Config, model *nn.Model) (*graph.Program, error) {
 	program, err := graph.Compile(b, config)
 	if err != nil {
 		return nil, err
@@ -95,11 +112,7 @@ func compileOne(b *graph.Builder, config graph.Config, model *nn.Model) (*graph.
 	if err := model.Bind(program); err != nil {
 		return nil, errors.Join(err, program.Close())
 	}
-	r, err := graph.NewReplicas([]*graph.Program{program}, 1)
-	if err != nil {
-		return nil, errors.Join(err, program.Close())
-	}
-	return r, nil
+	return program, nil
 }
 
 // forward writes the embeddings of n micro-batches to dst. Load brings one of them.
@@ -118,7 +131,16 @@ func (w *tower) forwardOne(i int, load func(i int) error, dst []float32) error {
 		return err
 	}
 	w.current = i
-	return w.replicas.ForwardEach(w.shards, w.rebind, dst)
+	if w.program == nil {
+		return w.replicas.ForwardEach(w.shards, w.rebind, dst)
+	}
+	if err := w.bind(w.program, i, 0); err != nil {
+		return err
+	}
+	if err := w.program.Forward(); err != nil || dst == nil {
+		return err
+	}
+	return w.program.CopyValue(w.emb, dst)
 }
 
 // backward follows forward: it computes the gradients of the batch from upstream, that of its embeddings, from the
@@ -127,15 +149,23 @@ func (w *tower) backward(n int, load func(i int) error, upstream []float32) erro
 	size := len(upstream) / n
 	for i := n - 1; i >= 0; i-- {
 		if i < n-1 {
-			if w.again == nil {
+			if w.again == nil && w.program == nil {
 				w.again = make([]float32, size)
 			}
 			if err := w.forwardOne(i, load, w.again); err != nil {
 				return err
 			}
 		}
+		part := upstream[i*size : (i+1)*size]
+		if w.program != nil {
+			w.program.SetAccumulate(i < n-1)
+			if err := w.program.Backward(part); err != nil {
+				return err
+			}
+			continue
+		}
 		w.replicas.SetAccumulate(i < n-1)
-		if err := w.replicas.BackwardEach(w.shards, noReload, upstream[i*size:(i+1)*size]); err != nil {
+		if err := w.replicas.BackwardEach(w.shards, noReload, part); err != nil {
 			return err
 		}
 	}

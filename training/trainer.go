@@ -39,7 +39,11 @@ type trainer struct {
 	watch   Observer
 
 	pool       *kernel.Pool
-	shards     int // of a micro-batch
+	gpu        *graph.GPU // nil: the run is on the CPU
+	residents  *residents // of the run on gpu
+	pending    []*pendingStep
+	saving     *saving // a checkpoint that is under way
+	shards     int     // of a micro-batch
 	words      vocabulary
 	model      *nn.Model
 	given      map[string]bool // parameters with the values of a published model
@@ -116,11 +120,16 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	t.closeables = append(t.closeables, t.pool.Close)
 	backend := graph.NewCPU(t.pool)
 	if o.GPU != nil {
-		backend, t.shards = o.GPU, 1
+		backend, t.gpu, t.shards = o.GPU, o.GPU, 1
 	}
 
 	if err := t.makeModel(); err != nil {
 		return nil, err
+	}
+	if t.gpu != nil {
+		if err := t.moveWeights(); err != nil {
+			return nil, err
+		}
 	}
 	t.encoder = newEncoder(t.words, c.Model.Text.Length)
 	if t.vision, err = t.compile(nn.VisionTower, func(b *graph.Builder, w *tower, batch int) {
@@ -144,6 +153,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.optimizer, err = optim.NewAdamW(t.model.Params, c.Optimizer, t.pool); err != nil {
 		return nil, err
 	}
+	t.closeables = append(t.closeables, func() { t.optimizer.Close() })
 	if err := t.optimizer.SetFactors(func(p *nn.Param) float64 { return c.factor(t.model, p) }); err != nil {
 		return nil, err
 	}
@@ -151,6 +161,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 		if t.average, err = optim.NewEMA(t.model.Params, c.Average, t.pool); err != nil {
 			return nil, err
 		}
+		t.closeables = append(t.closeables, func() { t.average.Close() })
 	}
 	t.schedule = optim.Schedule{Peak: c.LearningRate, Warmup: c.warmupSteps(), Total: c.Steps}
 	if err := t.schedule.Validate(); err != nil {
@@ -185,6 +196,9 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 
 // close releases what the run holds, the last made first.
 func (t *trainer) close() {
+	if t.saving != nil {
+		<-t.saving.done
+	}
 	if t.journal != nil {
 		t.journal.close()
 		t.journal = nil
@@ -210,13 +224,42 @@ func (t *trainer) begin() {
 // update takes one step, towers forward, loss, towers backward, optimiser, and logs it. When ctx ends between two
 // micro-batches, the step counts for nothing.
 func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
+	if t.gpu != nil {
+		return t.enqueue(ctx, batch)
+	}
 	t.batch = batch
+	if err := t.forward(ctx, batch); err != nil {
+		return err
+	}
+	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
+	if err != nil {
+		return err
+	}
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return t.nonFinite(t.step+1, fmt.Errorf("the loss is %v", value), false)
+	}
+	if err := t.backward(ctx); err != nil {
+		return err
+	}
+	rate := t.schedule.At(t.step)
+	norm, err := t.optimizer.Step(rate)
+	if err != nil {
+		return t.nonFinite(t.step+1, err, true)
+	}
+	if t.average != nil {
+		t.average.Update()
+	}
+	t.advance(batch)
+	return t.record(Row{Step: t.step, Epoch: t.epoch, Loss: value, Accuracy: accuracy, LearningRate: rate, GradNorm: norm})
+}
+
+// forward computes the embeddings of a batch.
+func (t *trainer) forward(ctx context.Context, batch *dataloader.Batch) error {
 	passes := t.config.Batch / t.config.MicroBatch
-	loadImages := func(i int) error { return t.loadImages(ctx, i) }
-	loadText := func(i int) error { return t.loadText(ctx, i) }
-	err := t.vision.forward(passes, loadImages, t.images)
+	load := func(i int) error { return t.loadImages(ctx, i) }
+	err := t.vision.forward(passes, load, t.images)
 	for errors.Is(err, dataloader.ErrRestart) {
-		err = t.vision.forward(passes, loadImages, t.images)
+		err = t.vision.forward(passes, load, t.images)
 	}
 	if err != nil {
 		return fmt.Errorf("training: %w", err)
@@ -224,41 +267,40 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	t.fill(batch)
 	if t.text == nil {
 		t.frozen.rows(t.texts, t.captions)
-	} else if err := t.text.forward(passes, loadText, t.texts); err != nil {
+	} else if err := t.text.forward(passes, func(i int) error { return t.loadText(ctx, i) }, t.texts); err != nil {
 		return fmt.Errorf("training: %w", err)
 	}
-	value, accuracy, err := t.loss.Run(t.images, t.texts, t.relations, t.captions)
-	if err != nil {
-		return err
-	}
-	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return t.nonFinite(fmt.Errorf("the loss is %v", value), false)
-	}
+	return nil
+}
+
+// backward computes the gradients of the batch from those of its embeddings, which the loss left.
+func (t *trainer) backward(ctx context.Context) error {
+	passes := t.config.Batch / t.config.MicroBatch
 	if !t.vision.frozen {
-		if err := t.vision.backward(passes, loadImages, t.loss.GradImg); err != nil {
+		if err := t.vision.backward(passes, func(i int) error { return t.loadImages(ctx, i) }, t.loss.GradImg); err != nil {
 			return fmt.Errorf("training: %w", err)
 		}
 	}
 	if t.text != nil {
-		if err := t.text.backward(passes, loadText, t.loss.GradTxt); err != nil {
+		if err := t.text.backward(passes, func(i int) error { return t.loadText(ctx, i) }, t.loss.GradTxt); err != nil {
 			return fmt.Errorf("training: %w", err)
 		}
 	}
-	rate := t.schedule.At(t.step)
-	norm, err := t.optimizer.Step(rate)
-	if err != nil {
-		return t.nonFinite(err, true)
-	}
-	if t.average != nil {
-		t.average.Update()
-	}
+	return nil
+}
+
+// advance counts a step that is taken, or in the queue.
+func (t *trainer) advance(batch *dataloader.Batch) {
 	t.position = t.loader.State()
 	t.step++
 	t.epoch = batch.Epoch
 	t.loader.Recycle(batch)
 	t.batch = nil
 	t.validated = false
+}
 
+// record logs a step that is done now.
+func (t *trainer) record(row Row) error {
 	now := time.Now()
 	rateNow := float64(t.config.Batch) / now.Sub(t.recent).Seconds()
 	if t.perSecond == 0 {
@@ -266,10 +308,8 @@ func (t *trainer) update(ctx context.Context, batch *dataloader.Batch) error {
 	}
 	t.perSecond += (rateNow - t.perSecond) / 20
 	t.recent = now
-	t.last = Row{
-		Step: t.step, Epoch: t.epoch, Loss: value, Accuracy: accuracy, LearningRate: rate, GradNorm: norm,
-		ImagesPerSecond: t.perSecond, Seconds: now.Sub(t.began).Seconds(),
-	}
+	row.ImagesPerSecond, row.Seconds = t.perSecond, now.Sub(t.began).Seconds()
+	t.last = row
 	if t.watch.Step != nil {
 		t.watch.Step(t.last)
 	}
@@ -326,15 +366,15 @@ func (t *trainer) dropoutSeed(i, shard int) uint64 {
 
 // nonFinite is the error of a step whose numbers went wrong. It names the tensors that hold NaN or infinity, gradients
 // among them if they are of this step.
-func (t *trainer) nonFinite(cause error, gradients bool) error {
+func (t *trainer) nonFinite(step int, cause error, gradients bool) error {
 	const most = 12
 	names := t.model.Params.NonFinite()
 	if !gradients { // other values may lie in their place: see graph.Config.Lent
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "grad of ") })
 	}
-	names = append(names, t.vision.replicas.NonFinite()...)
+	names = append(names, t.vision.nonFinite()...)
 	if t.text != nil {
-		names = append(names, t.text.replicas.NonFinite()...)
+		names = append(names, t.text.nonFinite()...)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -347,7 +387,7 @@ func (t *trainer) nonFinite(cause error, gradients bool) error {
 	if len(names) > 0 {
 		where = "not finite: " + strings.Join(names, ", ") + more
 	}
-	return fmt.Errorf("training: step %d: %w; %s; try a lower learning rate; the last checkpoint is as it was", t.step+1, cause, where)
+	return fmt.Errorf("training: step %d: %w; %s; try a lower learning rate; the last checkpoint is as it was", step, cause, where)
 }
 
 // openValidation finds out which pictures of the validation set can be read, and lists the others with those that
@@ -369,6 +409,9 @@ func (t *trainer) loaderList() string { return filepath.Join(t.options.Out, Skip
 
 // validate embeds the validation pictures and logs how well they retrieve each other.
 func (t *trainer) validate(ctx context.Context) error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	if t.average != nil {
 		defer t.average.Apply()()
 	}
