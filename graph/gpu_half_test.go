@@ -51,7 +51,7 @@ func inHalves(c opCase) opCase {
 
 // testOpsInHalves compares every op with its definition, where values between ops are bfloat16.
 func testOpsInHalves(t *testing.T, g *GPU, seeds int, set func(int)) {
-	for _, c := range opCases() {
+	for _, c := range slices.Concat(opCases(), wideCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			c := inHalves(c)
 			c.tol = max(c.tol, halfTolerance)

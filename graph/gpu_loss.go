@@ -36,7 +36,8 @@ func (k squaredDistance) enqueue(q *gpuQueue, c *gpuCall) {
 func (k squaredDistanceGrad) enqueue(q *gpuQueue, c *gpuCall) {
 	// dw first: dx may take the memory of x or y.
 	q.columns("squared_distance_grad_w", k.dim, q.args(c.out[1], c.in[0], c.in[1], c.in[2]).Int64(int64(k.batch)).Int32(k.tokens).Int32(k.dim))
-	pooled(q, "squared_distance_grad_x", k.batch*k.tokens*k.dim, k.batch, k.tokens, k.dim, c.out[0], c.in[0], c.in[1], c.in[2], c.in[3])
+	q.each("squared_distance_grad_x", k.batch*k.tokens*k.dim,
+		q.args(c.out[0], c.in[0], c.in[1], c.in[2], c.in[3]).Int64(int64(k.batch)).Int32(k.tokens).Int32(k.dim))
 }
 
 // contrastThreads is the block of the kernels of the contrastive loss.

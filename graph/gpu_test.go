@@ -101,7 +101,7 @@ func TestGPU(t *testing.T) {
 
 // testOpsOnGPU compares every op with its definition, as TestOps does on the host.
 func testOpsOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
-	for _, c := range opCases() {
+	for _, c := range slices.Concat(opCases(), wideCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			d := draw(t, c)
 			d.check(t, g, expect(c, d), func(run int) bool { set(run); return run < seeds })

@@ -76,6 +76,14 @@ template <class F> DEVICE void alike(bool whole, int types, void *a, const void 
         as(types, a, [&](auto *a) { f(Eight(), a, (decltype(a))b, (decltype(a))c); });
 }
 
+// by_width calls f with the width of accesses, for operands of one type.
+template <class F> DEVICE void by_width(bool whole, F f) {
+    if (whole)
+        f(Eight());
+    else
+        f(One());
+}
+
 // map writes f(x, i) for each element.
 template <class W, class Y, class X, class F> DEVICE void map(W w, Y y, X x, Index n, F f) {
     EACH(p, n / W::n) {
