@@ -35,6 +35,8 @@ type engine interface {
 	backward() error
 	// floats is the memory of a slot, for the host to read.
 	floats(slot int) []float32
+	// fetch brings parameters and gradients to the memory that is bound, where the device has later values.
+	fetch()
 	// copyValue copies the value of a slot to memory of the caller.
 	copyValue(slot int, dst []float32) error
 	// arenaBytes is the size of the arena.
@@ -133,6 +135,8 @@ func (e *cpuEngine) floats(slot int) []float32 {
 	}
 	return memory[s.offset : s.offset+s.size : s.offset+s.size]
 }
+
+func (e *cpuEngine) fetch() {}
 
 func (e *cpuEngine) copyValue(slot int, dst []float32) error {
 	copy(dst, e.floats(slot))

@@ -25,6 +25,7 @@ type gpuEngine struct {
 	types  []gpuType
 	memory []cuda.Pointer // all that is to be freed
 	bytes  int
+	counts bool // memory is counted, not taken
 
 	leaves  []gpuLeaf
 	sinks   []gpuSink
@@ -70,7 +71,7 @@ type gpuSink struct {
 	resident *Resident    // nil: it is copied to the host
 }
 
-func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
+func (g *GPU) newEngine(p *plan, seed *uint64) (*gpuEngine, error) {
 	e := &gpuEngine{
 		gpu: g, plan: p, seed: seed, dirty: true,
 		users:   make([][]use, len(p.leaves)),
@@ -88,7 +89,15 @@ func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 	for _, s := range p.outputs {
 		e.outputs[s] = make([]float32, p.slots[s].size)
 	}
-	err := g.do(func(t *cuda.Thread) error {
+	return e, nil
+}
+
+func (g *GPU) load(p *plan, lent []float32, seed *uint64) (engine, error) {
+	e, err := g.newEngine(p, seed)
+	if err != nil {
+		return nil, err
+	}
+	err = g.do(func(t *cuda.Thread) error {
 		err := e.place(t, lent)
 		if err != nil {
 			return errors.Join(err, e.free(t))
@@ -108,6 +117,10 @@ const nowhere cuda.Pointer = 256
 
 // take takes memory for n elements.
 func (e *gpuEngine) take(t *cuda.Thread, n int) (cuda.Pointer, error) {
+	if e.counts {
+		e.bytes += 4 * max(n, 1)
+		return nowhere, nil
+	}
 	p, err := t.Alloc(4 * max(n, 1))
 	if err == nil {
 		e.memory = append(e.memory, p)
@@ -188,6 +201,10 @@ func (e *gpuEngine) place(t *cuda.Thread, lent []float32) (err error) {
 	}
 	if q.err != nil { // what no kernel can do
 		return q.err
+	}
+	if e.counts {
+		e.bytes += max(0, q.most-e.gpu.most)
+		return nil
 	}
 	return e.gpu.reserve(t, q.most)
 }
@@ -484,6 +501,20 @@ func (e *gpuEngine) floats(slot int) []float32 {
 		}
 	}
 	return e.outputs[slot]
+}
+
+// fetch passes by what cannot be read: the device is lost then, and every run says so.
+func (e *gpuEngine) fetch() {
+	for i, l := range e.plan.leaves {
+		if l.param && e.gpu.Holds(e.leaves[i].floats) {
+			e.gpu.Fetch(e.leaves[i].floats)
+		}
+	}
+	for _, s := range e.sinks {
+		if e.gpu.Holds(s.floats) {
+			e.gpu.Fetch(s.floats)
+		}
+	}
 }
 
 func (e *gpuEngine) copyValue(slot int, dst []float32) error {

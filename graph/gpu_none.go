@@ -70,3 +70,9 @@ func (*GPU) Fetch([]float32) error { return errNoGPU }
 
 // Holds is false.
 func (*GPU) Holds([]float32) bool { return false }
+
+// MemoryFor returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) MemoryFor(*Builder, Config) (int, error) { return 0, errNoGPU }
+
+// Free returns an error that wraps [cuda.ErrUnavailable].
+func (*GPU) Free() (free, total int64, err error) { return 0, 0, errNoGPU }

@@ -5,7 +5,6 @@ package graph
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"time"
 
 	"relsim/cuda"
@@ -13,13 +12,13 @@ import (
 
 // gpuPool keeps pinned memory and events for the next who needs them. It belongs to the device's goroutine.
 type gpuPool struct {
-	pins   map[int][]*cuda.Pinned // by size, a power of two
+	pins   map[int][]*cuda.Pinned // by size, whole pages
 	events []*cuda.Event
 }
 
 // pin returns pinned memory of at least n bytes.
 func (p *gpuPool) pin(t *cuda.Thread, n int) (*cuda.Pinned, error) {
-	size := max(4096, 1<<bits.Len(uint(n-1)))
+	size := (n + 4095) &^ 4095
 	if free := p.pins[size]; len(free) > 0 {
 		p.pins[size] = free[:len(free)-1]
 		return free[len(free)-1], nil

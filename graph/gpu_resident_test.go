@@ -6,11 +6,15 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ebitengine/purego"
+
 	"relsim/cuda"
+	"relsim/dynlib"
 )
 
 // flat is a tower with its parameters, gradients, embeddings and their gradients in flat buffers, as training has them.
@@ -243,6 +247,114 @@ func testQueue(t *testing.T, g *GPU, seeds int, set func(int)) {
 			sameBits(t, "value", v[i], values[i])
 		}
 	}
+}
+
+// testMemoryFor compares what a Program takes with what was foretold.
+func testMemoryFor(t *testing.T, g *GPU) {
+	f := newFlat(t, Config{}, false, g, true)
+	defer f.close(t)
+	must(t, f.step(0, false)) // so that the scratch memory is there
+	config := func() Config { return Config{Embedding: f.emb, Wrt: f.p.Wrt(), Training: true, Backend: g} }
+	want, err := g.MemoryFor(f.b, config())
+	must(t, err)
+	before, _, err := g.Free()
+	must(t, err)
+	p := mustCompile(t, f.b, config())
+	for n, at := range f.at {
+		must(t, p.SetFloats(n, f.data[at:at+operandOf(n).size()]))
+		must(t, p.SetGrad(n, f.grad[at:at+operandOf(n).size()]))
+	}
+	must(t, p.SetFloats(f.tower.images, f.images))
+	for range 2 {
+		must(t, p.Forward())
+		must(t, p.Backward(f.upstream[:len(f.upstream)/2]))
+	}
+	after, _, err := g.Free()
+	must(t, err)
+	odd := 0 // parameters that are not aligned are copied, with their gradients
+	for n, at := range f.at {
+		if at%4 != 0 {
+			odd += 8 * operandOf(n).size()
+		}
+	}
+	if got := int(before-after) - odd; got != want {
+		t.Errorf("a Program takes %d bytes, %d were foretold", got, want)
+	}
+	if p.ArenaBytes() != want+odd {
+		t.Errorf("it says that it takes %d, not %d", p.ArenaBytes(), want+odd)
+	}
+	must(t, p.Close())
+	if again, _, err := g.Free(); err != nil || again != before {
+		t.Errorf("%d bytes are free after all, %d before; %v", again, before, err)
+	}
+	if _, err := g.MemoryFor(NewBuilder(), Config{}); err == nil {
+		t.Error("no error for a Program of nothing")
+	}
+}
+
+// testLost loses the device between steps that are in the queue: who waits is told, and so is everyone after. All can be closed.
+func testLost(t *testing.T, set func(int)) {
+	lib, err := dynlib.Open(os.Getenv(cuda.DriverEnv))
+	must(t, err)
+	loseAfter, err := lib.Function("fakeLoseAfter")
+	must(t, err)
+	for _, after := range []int{0, 7, 100} {
+		set(3)
+		d, err := cuda.Open(0)
+		must(t, err)
+		g, err := NewGPU(d, GPUConfig{})
+		must(t, err)
+		f := newFlat(t, Config{}, false, g, true)
+		must(t, f.step(0, false))
+		value, err := g.Resident(make([]float32, 4))
+		must(t, err)
+		purego.SyscallN(loseAfter, uintptr(after))
+		var read *Readback
+		var snapshot *Snapshot
+		err = g.Together(func() error {
+			err := errors.Join(f.step(1, false), f.step(2, false))
+			if err == nil {
+				read, err = g.Read(value, 0, 4)
+			}
+			if err == nil {
+				snapshot, err = g.Snapshot(f.residents...)
+			}
+			return err
+		})
+		if err == nil {
+			_, err = read.Wait()
+		}
+		if err == nil {
+			err = snapshot.Wait()
+		}
+		if !errors.Is(err, cuda.ErrLost) {
+			t.Fatalf("lost after %d launches: %v", after, err)
+		}
+		_, err = g.Resident(make([]float32, 3))
+		for _, err := range []error{f.p.Forward(), f.residents[0].Upload(), f.residents[0].Download(), g.Launch("times", 1, 32), err} {
+			if !errors.Is(err, cuda.ErrLost) {
+				t.Errorf("after the device was lost: %v", err)
+			}
+		}
+		f.p.NonFinite()
+		if v := f.p.Value(f.emb); v[0] == v[0] {
+			t.Error("a value of a lost device is a number")
+		}
+		f.p.Close()
+		for _, r := range append(f.residents, value) {
+			if err := r.Close(); !errors.Is(err, cuda.ErrLost) {
+				t.Errorf("close on a lost device: %v", err)
+			}
+		}
+		if g.programs != 0 || len(g.residents) != 0 {
+			t.Errorf("%d Programs and %d residents are left", g.programs, len(g.residents))
+		}
+		if err := g.Close(); !errors.Is(err, cuda.ErrLost) {
+			t.Errorf("close of a lost GPU: %v", err)
+		}
+		d.Close()
+	}
+	set(0)
 }
 
 // testReads reads values, and whole residents, of moments of the queue that has long gone on.

@@ -93,10 +93,14 @@ func TestGPU(t *testing.T) {
 	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
+	t.Run("memory", func(t *testing.T) { testMemoryFor(t, g) })
 	t.Run("queue", func(t *testing.T) { testQueue(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
 	t.Run("errors of residents", func(t *testing.T) { testResidentErrors(t, g, seeds > 1) })
+	if seeds > 1 {
+		t.Run("lost", func(t *testing.T) { testLost(t, set) })
+	}
 }
 
 // testOpsOnGPU compares every op with its definition, as TestOps does on the host.

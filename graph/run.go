@@ -225,6 +225,7 @@ func (p *Program) NonFinite() []string {
 	if p.engine == nil {
 		return nil
 	}
+	p.engine.fetch()
 	var names []string
 	for i, l := range p.plan.leaves {
 		if p.bound[i] && !l.ids && !kernel.AllFinite(p.engine.floats(l.slot)) {
