@@ -37,6 +37,7 @@ type product struct {
 	sums                       stored // (m): the sums of the rows of op(a), unless it is none
 	m, n, k                    int
 	transA, transB             bool
+	single                     bool // in float32 whatever the precision
 	then                       int
 	form                       kernel.GELUKind
 	seed                       cuda.Pointer // of a dropout, and
@@ -68,7 +69,9 @@ func (g *GPU) openBLAS(t *cuda.Thread) error {
 // scratch memory it takes does not depend on that.
 func (q *gpuQueue) multiply(p product) {
 	a := p.a
-	p.a, p.b = q.operand(p.a, p.m*p.k), q.operand(p.b, p.k*p.n)
+	if !p.single {
+		p.a, p.b = q.operand(p.a, p.m*p.k), q.operand(p.b, p.k*p.n)
+	}
 	if q.gpu.blas == nil || !q.byLibrary(&p) {
 		q.byKernel(p)
 	}
@@ -121,7 +124,7 @@ func (q *gpuQueue) byLibrary(p *product) bool {
 	biasAt := q.scratchOf(gpuFloat32, p.n)
 
 	kind := cuda.Product{M: p.m, N: p.n, K: p.k, TransA: p.transA, TransB: p.transB, In: p.a.of.data(), Out: sum.of.data(),
-		TF32: q.gpu.config.Precision == kernel.TF32}
+		TF32: q.gpu.config.Precision == kernel.TF32 && !p.single}
 	operands := cuda.Operands{D: sum.at, A: p.a.at, B: p.b.at}
 	if p.then == thenAdd && p.other.of == p.c.of {
 		kind.Add, operands.C, rest.then = true, p.other.at, thenNothing

@@ -86,6 +86,7 @@ func TestGPU(t *testing.T) {
 	g, seeds, set := openGPU(t)
 	t.Run("ops", func(t *testing.T) { testOpsOnGPU(t, g, seeds, set) })
 	t.Run("attention", func(t *testing.T) { testAttentionOnGPU(t, g, seeds, set) })
+	t.Run("contrast", func(t *testing.T) { testContrastOnGPU(t, g, seeds, set) })
 	t.Run("profile", func(t *testing.T) { testProfile(t, g) })
 	t.Run("products", func(t *testing.T) { testProductsOnGPU(t, g, seeds, set) })
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
