@@ -4,7 +4,6 @@ package graph
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -91,13 +90,10 @@ func (q *gpuQueue) attention(form attentionForm, pass attentionPass, s kernel.At
 		args.Int32(s.Tokens).Int32(s.Heads).Int32(s.HeadDim).Int32(causal).Float32(float32(1/math.Sqrt(float64(s.HeadDim)))))
 }
 
-// attentionForm chooses how attention over values of some types is done.
-func (q *gpuQueue) attentionForm(s kernel.AttentionShape, types ...gpuType) attentionForm {
+// attentionForm chooses how attention is done over values that are stored in some types: in bfloat16 if one is.
+func (q *gpuQueue) attentionForm(s kernel.AttentionShape, values ...stored) attentionForm {
 	switch {
-	case slices.Contains(types, gpuBF16):
-		if slices.Contains(types, gpuFloat32) {
-			q.err = cmp.Or(q.err, errors.New("attention on GPUs: values are stored in different types"))
-		}
+	case slices.ContainsFunc(values, func(v stored) bool { return v.of == gpuBF16 }):
 		return attentionBF16
 	case q.gpu.config.Precision != kernel.Float32 && tensorHead(s.HeadDim):
 		return attentionTF32
@@ -105,9 +101,26 @@ func (q *gpuQueue) attentionForm(s kernel.AttentionShape, types ...gpuType) atte
 	return attentionFloat32
 }
 
+// stored is the type of the values of a form.
+func (f attentionForm) stored() gpuType {
+	if f == attentionBF16 {
+		return gpuBF16
+	}
+	return gpuFloat32
+}
+
+// result returns where n values of a type go that are to be in y in the end, and what brings them there.
+func (q *gpuQueue) result(y stored, of gpuType, n int) (in stored, deliver func()) {
+	if y.of == of {
+		return y, func() {}
+	}
+	in = stored{q.scratchOf(of, n), of}
+	return in, func() { q.cast(y.at, y.of, in.at, in.of, n) }
+}
+
 func (k attention) halves() (in, out []bool) {
 	half := tensorHead(k.shape.HeadDim)
-	return []bool{half, false}, []bool{half, false}
+	return flags(half, false), flags(half, false)
 }
 
 func (k attention) enqueue(q *gpuQueue, c *gpuCall) {
@@ -115,13 +128,18 @@ func (k attention) enqueue(q *gpuQueue, c *gpuCall) {
 	if k.masked {
 		mask = c.in[1]
 	}
-	form := q.attentionForm(k.shape, c.inType[0], c.outType[0])
-	q.attention(form, attentionForward, k.shape, q.args(c.out[0], c.out[1], c.in[0], mask))
+	s := k.shape
+	n := s.Batch * s.Tokens * k.width()
+	form := q.attentionForm(s, c.input(0), c.output(0))
+	qkv := q.as(c.input(0), form.stored(), 3*n)
+	o, deliver := q.result(c.output(0), form.stored(), n)
+	q.attention(form, attentionForward, s, q.args(o.at, c.out[1], qkv.at, mask))
+	deliver()
 }
 
 func (k attentionGrad) halves() (in, out []bool) {
 	half := tensorHead(k.shape.HeadDim)
-	return []bool{half, half, false, half, false}, []bool{half}
+	return flags(half, half, false, half, false), flags(half)
 }
 
 func (k attentionGrad) enqueue(q *gpuQueue, c *gpuCall) {
@@ -129,10 +147,13 @@ func (k attentionGrad) enqueue(q *gpuQueue, c *gpuCall) {
 	if k.masked {
 		mask = c.in[4]
 	}
-	s := k.shape
+	s, lse := k.shape, c.in[2]
+	n := s.Batch * s.Tokens * attention(k).width()
 	delta := q.temporary(s.Batch * s.Heads * s.Tokens)
-	form := q.attentionForm(s, c.inType[0], c.inType[1], c.inType[3], c.outType[0])
-	dqkv, do, o, lse, qkv := c.out[0], c.in[0], c.in[1], c.in[2], c.in[3]
-	q.attention(form, attentionGradQ, s, q.args(dqkv, delta, do, o, lse, qkv, mask)) // it leaves delta to the next
-	q.attention(form, attentionGradKV, s, q.args(dqkv, delta, do, lse, qkv, mask))
+	form := q.attentionForm(s, c.input(0), c.input(1), c.input(3), c.output(0))
+	do, o, qkv := q.as(c.input(0), form.stored(), n), q.as(c.input(1), form.stored(), n), q.as(c.input(3), form.stored(), 3*n)
+	dqkv, deliver := q.result(c.output(0), form.stored(), 3*n)
+	q.attention(form, attentionGradQ, s, q.args(dqkv.at, delta, do.at, o.at, lse, qkv.at, mask)) // it leaves delta to the next
+	q.attention(form, attentionGradKV, s, q.args(dqkv.at, delta, do.at, lse, qkv.at, mask))
+	deliver()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"relsim/cuda"
@@ -246,6 +247,7 @@ func testAttentionOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 			})
 		}
 	}
+	t.Run("programs", func(t *testing.T) { testAttentionPrograms(t, g) })
 	t.Run("NaN", func(t *testing.T) { testAttentionNaNOnGPU(t, g, set) })
 }
 
@@ -277,5 +279,40 @@ func testAttentionNaNOnGPU(t *testing.T, g *GPU, set func(int)) {
 				t.Fatalf("%s: lse[%d] = %v", attentionForms[form].name, i, v)
 			}
 		}
+	}
+}
+
+// testAttentionPrograms runs attention in Programs: with products in TF32, and with values that are stored in different types.
+func testAttentionPrograms(t *testing.T, g *GPU) {
+	mixed := func(c opCase) opCase { // its result is an output, hence float32
+		build := c.build
+		c.build = func(b *Builder, in []*Node) *Node {
+			return build(b, append([]*Node{b.Scale(in[0], 1)}, in[1:]...))
+		}
+		return c
+	}
+	for _, tt := range []struct {
+		precision kernel.Precision
+		form      func(opCase) opCase
+		tol       float64
+	}{{kernel.TF32, func(c opCase) opCase { return c }, 4 * 0x1p-10}, {kernel.BF16, mixed, 4 * 0x1p-8}} {
+		g := anotherGPU(t, g, GPUConfig{Precision: tt.precision})
+		for _, c := range opCases() {
+			if !strings.HasPrefix(c.name, "attention/") {
+				continue
+			}
+			t.Run(tt.precision.String()+"/"+c.name, func(t *testing.T) {
+				c := tt.form(c)
+				c.tol = tt.tol
+				d := draw(t, c)
+				d.check(t, g, expect(c, d), func(run int) bool { return run == 0 })
+			})
+		}
+	}
+	b := NewBuilder()
+	o := b.Attention(b.Input("qkv", 4, 3*136), nil, AttentionConfig{Batch: 1, Tokens: 4, Heads: 1})
+	_, err := Compile(b, Config{Outputs: []*Node{o}, Backend: g})
+	if want := "attention on GPUs: a head has 136 values: want 128 at most"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a head of 136 values: %v, want %q", err, want)
 	}
 }

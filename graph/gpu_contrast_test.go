@@ -24,6 +24,10 @@ func testContrastOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 		}
 	}
 	t.Run("several blocks", func(t *testing.T) { testContrastBlocks(t, g, set) })
+	for _, precision := range []kernel.Precision{kernel.TF32, kernel.BF16} { // which make no difference
+		another := anotherGPU(t, g, GPUConfig{Precision: precision})
+		t.Run(precision.String(), func(t *testing.T) { testContrastBlocks(t, another, set) })
+	}
 	t.Run("large", func(t *testing.T) {
 		contrastLogits = all
 		const rows, dim = 1 << 15, 8

@@ -237,7 +237,7 @@ func (q *gpuQueue) byKernel(p product) {
 	grid := func(side int) cuda.Dim {
 		return cuda.Dim{X: (p.n + side - 1) / side, Y: (p.m + side - 1) / side, Z: parts}
 	}
-	if q.gpu.config.Precision != kernel.Float32 && p.inChunks() {
+	if q.gpu.config.Precision != kernel.Float32 && !p.single && p.inChunks() {
 		q.launch("gemm_tensor", grid(tileSide), cuda.Dim{X: 256}, tileShared, args)
 	} else {
 		q.launch("gemm", grid(tileSide/2), cuda.Dim{X: 256}, 0, args)
