@@ -44,7 +44,7 @@ func gpuWorks(tiny bool) []gpuWork {
 		return j
 	}
 	if tiny {
-		j := tower("vit-ti/8", 2)
+		j := tower("vit-ti/8", 4)
 		v := &j.Config.Vision
 		v.ImageSize, v.Width, v.Heads, v.MLP, v.Layers = 16, 32, 2, 64, 1
 		j.Config.EmbedDim = 16

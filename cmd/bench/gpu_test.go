@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,5 +102,27 @@ func TestChecks(t *testing.T) {
 	}
 	if err := m.read(); err == nil {
 		t.Error("half a report is no error")
+	}
+}
+
+// TestSameWork lets results differ as far as 8 bits of precision do, and no further.
+func TestSameWork(t *testing.T) {
+	m := &gpuMeasurer{}
+	for _, tt := range []struct {
+		what         string
+		ours, theirs []float64
+		same         bool
+	}{
+		{"train", []float64{5, 4}, []float64{5.1, 4.05}, true},
+		{"train", []float64{5, 4}, []float64{5, 4.2}, false},
+		{"train", []float64{.004}, []float64{.0045}, true},
+		{"train", []float64{5}, []float64{math.NaN()}, false},
+		{"train", []float64{5, 4}, []float64{5}, false},
+		{"embed", []float64{.6, .8}, []float64{.61, .79}, true},
+		{"embed", []float64{.6, .8}, []float64{.8, .6}, false},
+	} {
+		if err := m.sameWork(tt.what, tt.ours, tt.theirs); (err == nil) != tt.same {
+			t.Errorf("%+v: %v", tt, err)
+		}
 	}
 }
