@@ -309,7 +309,7 @@ func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
 		if leaf.order == 0 {
 			return stage(e, t, leaf, [][]int32{leaf.ids}, []cuda.Pointer{to})
 		}
-		return stage(e, t, leaf, [][]int32{leaf.ids, byIndex(leaf.ids)}, []cuda.Pointer{to, leaf.order})
+		return stage(e, t, leaf, [][]int32{leaf.ids, order(leaf.ids)}, []cuda.Pointer{to, leaf.order})
 	}
 	from, _, err := e.gpu.find(leaf.floats)
 	switch {
@@ -323,16 +323,6 @@ func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
 		return stage(e, t, leaf, [][]float32{leaf.floats}, []cuda.Pointer{to})
 	}
 	return cmp.Or(stream.Sync(), cuda.Upload(t, to, leaf.floats))
-}
-
-// byIndex returns the places of ids by ascending id, those of one id in their order.
-func byIndex(ids []int32) []int32 {
-	order := make([]int32, len(ids))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(ids[a], ids[b]) })
-	return order
 }
 
 // told returns an error that nobody has been told yet, once.
