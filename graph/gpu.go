@@ -22,6 +22,8 @@ type GPU struct {
 	pool    gpuPool
 	blas    *cuda.BLAS // nil: kernels of ours multiply
 
+	patchBytes int // of patches of pictures that are made at once
+
 	thread    *cuda.Thread // of Together, while it runs
 	residents []*Resident  // by address
 	version   int          // counts the changes of residents and scratch
@@ -37,7 +39,7 @@ func NewGPU(d *cuda.Device, c GPUConfig) (*GPU, error) {
 	if i := d.Info(); c.Precision != kernel.Float32 && i.Arch() < 80 {
 		return nil, fmt.Errorf("graph: GPU: products in %v take compute capability 8.0 or more: %v", c.Precision, i)
 	}
-	g := &GPU{device: d, config: c}
+	g := &GPU{device: d, config: c, patchBytes: 256 << 20}
 	err := d.Do(func(t *cuda.Thread) error {
 		if err := g.open(t); err != nil {
 			return errors.Join(err, g.release(t))

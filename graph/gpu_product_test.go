@@ -272,6 +272,26 @@ func compareProduct(t *cuda.Thread, g *GPU, p product, a, b, bias, other, factor
 	return nil
 }
 
+// testConvolutionsOnGPU compares the ops of convolutions with their definition, where the patches of one picture are made at a time.
+func testConvolutionsOnGPU(t *testing.T, g *GPU, set func(int)) {
+	old := g.patchBytes
+	defer func() { g.patchBytes = old }()
+	g.patchBytes = 1
+	found := 0
+	for _, c := range opCases() {
+		if strings.Contains(c.name, "conv") {
+			found++
+			t.Run(c.name, func(t *testing.T) {
+				d := draw(t, c)
+				d.check(t, g, expect(c, d), func(run int) bool { set(run); return run < 1 })
+			})
+		}
+	}
+	if found == 0 {
+		t.Error("no convolution among the ops")
+	}
+}
+
 // testNoCublasLt opens a GPU without the library: one warning says so.
 func testNoCublasLt(t *testing.T, g *GPU) {
 	t.Setenv(cuda.BLASEnv, "/nowhere/libcublasLt.so.12")

@@ -108,7 +108,7 @@ func (p *plan) storage(precision kernel.Precision) []gpuType {
 // readsCopies says whether an op reads leaves as copies in bfloat16, where it may: those that read each element often.
 func readsCopies(k kind) bool {
 	switch k.(type) {
-	case linear, linearGELU, linearAdd, linearDropoutAdd, linearGradX, linearGradXGELU, linearGradW, conv2D, conv2DGradX, conv2DGradW:
+	case linear, linearGELU, linearAdd, linearDropoutAdd, linearGradX, linearGradXGELU, linearGradW:
 		return true
 	}
 	return false

@@ -1,72 +1,67 @@
-// Convolution and pooling of pictures. y is (batch·outH·outW, outC); x is (batch, inC, inH, inW) with first, else
-// (batch·inH·inW, inC); w is (outC, inC, kh, kw).
-#include "common.h"
+// Convolution by way of patches, and pooling of pictures. x is (images, inC, inH, inW) with first, else (images·inH·inW, inC).
+#include "typed.h"
 
-#define CONV_SHAPE \
-    int batch, int inC, int inH, int inW, int outC, int kh, int kw, int sh, int sw, int ph, int pw, int outH, int outW, int first
+#define PATCH_SHAPE int inC, int inH, int inW, int kh, int kw, int sh, int sw, int ph, int pw, int outH, int outW, int first
 
-DEVICE Index place(int b, int c, int y, int x, int inC, int inH, int inW, int first) {
-    return first ? (((Index)b * inC + c) * inH + y) * inW + x : (((Index)b * inH + y) * inW + x) * inC + c;
+DEVICE Index place(Index b, int c, int y, int x, int inC, int inH, int inW, int first) {
+    return first ? ((b * inC + c) * inH + y) * inW + x : ((b * inH + y) * inW + x) * inC + c;
 }
 
-KERNEL(conv2d, float *y, const float *x, const float *w, const float *bias, CONV_SHAPE) {
-    EACH(i, (Index)batch * outH * outW * outC) {
-        int co = (int)(i % outC), ox = (int)(i / outC % outW), oy = (int)(i / outC / outW % outH), b = (int)(i / outC / outW / outH);
-        float sum = bias ? bias[co] : 0;
-        for (int ci = 0; ci < inC; ci++)
+// patches: y (images·outH·outW, patch) = the values of x that each value of a convolution sees, zeros outside. A patch is (inC, kh, kw)
+// with first, else (kh, kw, inC).
+KERNEL(patches, void *to, const void *from, int types, Index rows, PATCH_SHAPE) {
+    int patch = inC * kh * kw;
+    bool whole = first ? (kw | sw | inW) % 8 == 0 && pw == 0 : inC % 8 == 0;
+    typed(whole, types, to, from, [&](auto w, auto y, auto x) {
+        EACH(p, rows * patch / w.n) {
+            Index i = p * w.n, r = i / patch;
+            int e = (int)(i - r * patch), c = first ? e / kw / kh : e % inC, kx = first ? e % kw : e / inC % kw;
+            int ky = first ? e / kw % kh : e / inC / kw;
+            int iy = (int)(r / outW % outH) * sh + ky - ph, ix = (int)(r % outW) * sw + kx - pw;
+            Values<w.n> v = {};
+            if (iy >= 0 && iy < inH && ix >= 0 && ix < inW)
+                v = load(x + place(r / outW / outH, c, iy, ix, inC, inH, inW, first), w);
+            store(y + i, v);
+        }
+    });
+}
+
+// patches_grad: dx, of n elements, from the gradient of patches. Each element adds up, in one order, where it is in them.
+KERNEL(patches_grad, void *to, const void *from, int types, Index n, PATCH_SHAPE) {
+    int patch = inC * kh * kw;
+    typed(!first && inC % 8 == 0, types, to, from, [&](auto w, auto dx, auto d) {
+        EACH(p, n / w.n) {
+            Index i = p * w.n;
+            int c = (int)(first ? i / inW / inH % inC : i % inC), ix = (int)(first ? i % inW : i / inC % inW);
+            int iy = (int)(first ? i / inW % inH : i / inC / inW % inH);
+            Index b = i / inC / inH / inW;
+            Values<w.n> sum = {};
             for (int ky = 0; ky < kh; ky++) {
-                int iy = oy * sh + ky - ph;
-                if (iy < 0 || iy >= inH)
+                int oy = iy + ph - ky;
+                if (oy < 0 || oy % sh || oy / sh >= outH)
                     continue;
                 for (int kx = 0; kx < kw; kx++) {
-                    int ix = ox * sw + kx - pw;
-                    if (ix >= 0 && ix < inW)
-                        sum = fma1(x[place(b, ci, iy, ix, inC, inH, inW, first)], w[(((Index)co * inC + ci) * kh + ky) * kw + kx], sum);
+                    int ox = ix + pw - kx;
+                    if (ox < 0 || ox % sw || ox / sw >= outW)
+                        continue;
+                    Index row = (b * outH + oy / sh) * outW + ox / sw;
+                    auto v = load(d + (row * patch + (first ? (c * kh + ky) * kw + kx : (ky * kw + kx) * inC + c)), w);
+                    for (int l = 0; l < w.n; l++)
+                        sum.v[l] += v.v[l];
                 }
             }
-        y[i] = sum;
-    }
+            store(dx + i, sum);
+        }
+    });
 }
 
-// conv2d_grad_x: a thread for each element of dx, in its order.
-KERNEL(conv2d_grad_x, float *dx, const float *dy, const float *w, CONV_SHAPE) {
-    EACH(i, (Index)batch * inC * inH * inW) {
-        int ci, iy, ix, b = (int)(i / inC / inH / inW);
-        if (first) {
-            ix = (int)(i % inW), iy = (int)(i / inW % inH), ci = (int)(i / inW / inH % inC);
-        } else {
-            ci = (int)(i % inC), ix = (int)(i / inC % inW), iy = (int)(i / inC / inW % inH);
-        }
-        float sum = 0;
-        for (int ky = 0; ky < kh; ky++) {
-            int oy = iy + ph - ky;
-            if (oy < 0 || oy % sh || oy / sh >= outH)
-                continue;
-            for (int kx = 0; kx < kw; kx++) {
-                int ox = ix + pw - kx;
-                if (ox < 0 || ox % sw || ox / sw >= outW)
-                    continue;
-                const float *d = dy + (((Index)b * outH + oy / sh) * outW + ox / sw) * outC;
-                for (int co = 0; co < outC; co++)
-                    sum = fma1(d[co], w[(((Index)co * inC + ci) * kh + ky) * kw + kx], sum);
-            }
-        }
-        dx[i] = sum;
+// turn: y (matrices, cols, rows), of n elements, has the transposes of x (matrices, rows, cols).
+KERNEL(turn, void *to, const void *from, int types, Index n, int rows, int cols) {
+    Any y = any(to, types & 1), x = any(from, types & 2);
+    EACH(i, n) {
+        Index matrix = i / rows / cols, c = i / rows % cols, r = i % rows;
+        store1(y + i, load1(x + ((matrix * rows + r) * cols + c)));
     }
-}
-
-// conv2d_grad_w: a block for each element of dw.
-KERNEL(conv2d_grad_w, float *dw, const float *dy, const float *x, CONV_SHAPE) {
-    int kx = block_x % kw, ky = block_x / kw % kh, ci = block_x / kw / kh % inC, co = block_x / kw / kh / inC;
-    float sum = 0;
-    for (Index i = thread_x; i < (Index)batch * outH * outW; i += threads_x) {
-        int iy = (int)(i / outW % outH) * sh + ky - ph, ix = (int)(i % outW) * sw + kx - pw;
-        if (iy >= 0 && iy < inH && ix >= 0 && ix < inW)
-            sum = fma1(dy[i * outC + co], x[place((int)(i / outW / outH), ci, iy, ix, inC, inH, inW, first)], sum);
-    }
-    sum = block_sum(sum);
-    if (thread_x == 0)
-        dw[block_x] = sum;
 }
 
 #define POOL_SHAPE int batch, int inH, int inW, int channels, int size, int stride, int outH, int outW
