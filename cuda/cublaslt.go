@@ -94,7 +94,7 @@ func openCublasLt() (*cublasLt, error) {
 	version, _, _ := purego.SyscallN(l.cublasLtGetVersion)
 	l.version = int(version)
 	if l.version < 110000 {
-		return nil, fmt.Errorf("cuda: %w: %s is cublasLt %s, want 11 or later", ErrUnavailable, lib.Name, l)
+		return nil, missingf("cuda: %s is cublasLt %s, want 11 or later", lib.Name, l)
 	}
 	return l, nil
 }
@@ -117,7 +117,7 @@ func (l *cublasLt) bind(lib *dynlib.Library) error {
 	} {
 		var err error
 		if *at, err = lib.Function(name); err != nil {
-			return fmt.Errorf("cuda: %w: %s has no %s: it is another library, or older than CUDA 11", ErrUnavailable, lib.Name, name)
+			return missingf("cuda: %s has no %s: it is another library, or older than CUDA 11", lib.Name, name)
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (t *Thread) OpenBLAS(workspace int) (*BLAS, error) {
 	}
 	b := &BLAS{t: t, lt: lt, plans: make(map[planKey]*productPlan), scalars: [2]float32{0, 1}}
 	if err := lt.call("cublasLtCreate", lt.path, lt.cublasLtCreate, uintptr(unsafe.Pointer(&b.handle))); err != nil {
-		return nil, fmt.Errorf("cuda: %w: cublasLt %s does not start with the driver for CUDA %s: %w", ErrUnavailable, lt, dotted(t.version), err)
+		return nil, missingf("cuda: cublasLt %s does not start with the driver for CUDA %s: %v", lt, dotted(t.version), err)
 	}
 	if workspace > 0 {
 		if b.workspace, err = t.Alloc(workspace); err != nil {

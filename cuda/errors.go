@@ -17,6 +17,30 @@ var (
 	ErrOutOfMemory = errors.New("out of memory")
 )
 
+// missing is an error about a library without which GPUs can be used all the same.
+type missing struct {
+	text  string
+	cause error // nil: none
+}
+
+func (m *missing) Error() string { return m.text }
+
+// Is lets errors.Is find [ErrUnavailable].
+func (m *missing) Is(target error) bool { return target == ErrUnavailable }
+
+func (m *missing) Unwrap() error { return m.cause }
+
+// missingf makes one; an error among the operands is its cause.
+func missingf(format string, operands ...any) error {
+	m := &missing{text: fmt.Sprintf(format, operands...)}
+	for _, o := range operands {
+		if err, ok := o.(error); ok {
+			m.cause = err
+		}
+	}
+	return m
+}
+
 // Error is a call of the driver, or of a library of CUDA, that failed.
 type Error struct {
 	Call     string // such as "cuMemAlloc"

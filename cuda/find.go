@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +27,7 @@ func (k toolkit) open() (*dynlib.Library, error) {
 	if given := os.Getenv(k.env); given != "" {
 		lib, err := dynlib.Open(given)
 		if err != nil {
-			return nil, fmt.Errorf("cuda: %w: %s (%s=%s): %w", ErrUnavailable, k.name, k.env, given, err)
+			return nil, missingf("cuda: %s (%s=%s): %v", k.name, k.env, given, err)
 		}
 		return lib, nil
 	}
@@ -41,8 +40,8 @@ func (k toolkit) open() (*dynlib.Library, error) {
 	if lib != nil {
 		return lib, nil
 	}
-	return nil, fmt.Errorf("cuda: %w: %s is not installed, or not where it is looked for: the loader's folders, %s (%s names its file)%s",
-		ErrUnavailable, k.name, strings.Join(toolkitHints, ", "), k.env, failed)
+	return nil, missingf("cuda: %s is not installed, or not where it is looked for: the loader's folders, %s (%s names its file)%s",
+		k.name, strings.Join(toolkitHints, ", "), k.env, failed)
 }
 
 // names returns what is to be opened, the best first: names alone, which the loader searches for, and then files that are there,

@@ -47,7 +47,7 @@ func OpenCompiler() (*Compiler, error) {
 		"nvrtcGetCUBIN":          &c.nvrtcGetCUBIN,
 	} {
 		if *at, err = lib.Function(name); err != nil {
-			return nil, fmt.Errorf("cuda: %w: %s has no %s: it is another library, or older than CUDA 11.2", ErrUnavailable, lib.Name, name)
+			return nil, missingf("cuda: %s has no %s: it is another library, or older than CUDA 11.2", lib.Name, name)
 		}
 	}
 	var major, minor int32

@@ -1,4 +1,4 @@
-//go:build (linux || darwin) && (amd64 || arm64) && !android && !ios && !noturbo
+//go:build (linux || darwin) && (amd64 || arm64) && !android && !ios && !noturbo && !nogpu
 
 package jpeg
 

@@ -1,4 +1,4 @@
-//go:build windows && (amd64 || arm64) && !noturbo
+//go:build windows && (amd64 || arm64) && !noturbo && !nogpu
 
 package jpeg
 
