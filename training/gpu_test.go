@@ -3,8 +3,10 @@
 package training
 
 import (
+	"errors"
 	"testing"
 
+	"relsim/cuda"
 	"relsim/cuda/fake"
 	"relsim/dataloader"
 	"relsim/graph"
@@ -20,7 +22,7 @@ func openGPU(t *testing.T, precision string) *graph.GPU {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
+		if err := d.Close(); err != nil && !errors.Is(err, cuda.ErrLost) { // as testLostGPU leaves it
 			t.Error(err)
 		}
 	})
@@ -34,6 +36,11 @@ func TestGPU(t *testing.T) {
 	g := openGPU(t, "float32")
 	t.Run("embeddings", func(t *testing.T) { testEmbeddingsOnGPU(t, g) })
 	t.Run("demo", func(t *testing.T) { testDemoOnGPU(t, g) })
+	t.Run("kinds", func(t *testing.T) { testKindsOnGPU(t, g) })
+	t.Run("resume", func(t *testing.T) { testResumeAcrossDevices(t, g) })
+	t.Run("not finite", func(t *testing.T) { testNonFiniteOnGPU(t, g) })
+	t.Run("bf16", testBF16OnGPU)
+	t.Run("lost", func(t *testing.T) { testLostGPU(t, g) })
 }
 
 func testDevice(t *testing.T) {

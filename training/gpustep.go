@@ -210,19 +210,23 @@ func roomFor(err error, c Config, o Options, d *Data) error {
 			continue
 		}
 		c.MicroBatch = micro
-		if fits(c, o, d) {
-			return fmt.Errorf("training: %d pictures at once: %w; %d would fit (--micro-batch %d)", asked, err, micro, micro)
+		failed := tryMemory(c, o, d)
+		if failed != nil && !errors.Is(failed, cuda.ErrOutOfMemory) {
+			return err // the other would only come later
+		}
+		if failed == nil {
+			return fmt.Errorf("%w; %d pictures at once do not fit, %d would (--micro-batch %d)", err, asked, micro, micro)
 		}
 	}
-	return fmt.Errorf("training: %w; no smaller micro-batch would fit: %s might", err, other)
+	return fmt.Errorf("%w; no smaller micro-batch than %d would fit: %s might", err, asked, other)
 }
 
-// fits reports whether a run finds the memory that it begins with.
-func fits(c Config, o Options, d *Data) bool {
+// tryMemory takes the memory that a run begins with, and gives it back.
+func tryMemory(c Config, o Options, d *Data) error {
 	t, err := newTrainer(c, o, d, Observer{})
 	if err != nil {
-		return false
+		return err
 	}
 	defer t.close()
-	return t.moveState() == nil
+	return t.moveState()
 }

@@ -3,12 +3,25 @@
 package training
 
 import (
+	"context"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/ebitengine/purego"
+
+	"relsim/checkpoints"
+	"relsim/cuda"
+	"relsim/cuda/fake"
+	"relsim/dynlib"
 	"relsim/graph"
+	"relsim/kernel"
+	"relsim/loss"
+	"relsim/nn"
 	"relsim/scenes"
 )
 
@@ -77,4 +90,169 @@ func testDemoOnGPU(t *testing.T, g *graph.GPU) {
 	mustRun(t, c, cpu, d)
 	mustRun(t, c, gpu, d)
 	sameCurve(t, steps(t, cpu), steps(t, gpu), 1e-4)
+}
+
+// Runs of every kind follow those of the CPU.
+func testKindsOnGPU(t *testing.T, g *graph.GPU) {
+	for _, tt := range []struct {
+		name   string
+		config func(t *testing.T, c *Config, o *Options)
+	}{
+		{"micro-batches", func(_ *testing.T, c *Config, o *Options) {
+			c.MicroBatch, c.Average, c.Loss.Kind, c.Model.LearnTemperature = 4, 0.9, loss.Sigmoid, true
+		}},
+		{"recomputed", func(_ *testing.T, c *Config, o *Options) { o.Checkpoint, c.LayerDecay = true, 0.5 }},
+		{"frozen text", func(_ *testing.T, c *Config, o *Options) { c.Freeze = nn.TextTower }},
+		{"frozen vision", func(_ *testing.T, c *Config, o *Options) { c.Freeze, c.MicroBatch = nn.VisionTower, 4 }},
+		{"adapters", func(t *testing.T, c *Config, o *Options) {
+			if os.Getenv(demoEnv) == "" {
+				t.Skip("NOT RUN: it takes minutes on the driver that runs on the host: " + demoEnv + "=1")
+			}
+			batch := c.Batch
+			*c, *o = adapted(t, published("dinov2"), published("minilm"))
+			c.Batch, c.MicroBatch, c.Shards, c.Model.LoRA.Dropout = batch, batch, 1, 0.05
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, c := small()
+			o := options(t)
+			tt.config(t, &c, &o)
+			c.Steps = 3
+			d := tinyData(t, s)
+			cpu, gpu := o, o
+			gpu.Out, gpu.GPU = t.TempDir(), g
+			first, second := mustRun(t, c, cpu, d), mustRun(t, c, gpu, d)
+			sameCurve(t, steps(t, cpu), steps(t, gpu), 1e-4)
+			want, got := values(t, first.Checkpoint), values(t, second.Checkpoint)
+			if len(want) == 0 || len(got) != len(want) {
+				t.Fatalf("%d tensors in the checkpoint of the GPU, %d in that of the CPU", len(got), len(want))
+			}
+			for name := range want {
+				within(t, name, got[name], want[name], 3*c.LearningRate) // Adam's first steps are as long as the rate, whatever the gradient
+			}
+		})
+	}
+}
+
+// A run that is interrupted on one device and goes on on the other ends near one that stays on the CPU. All rows are
+// there, each once.
+func testResumeAcrossDevices(t *testing.T, g *graph.GPU) {
+	s, c := small()
+	c.Steps, c.Average = 6, 0.9
+	d := tinyData(t, s)
+	plain := options(t)
+	plain.EvalEvery = 4
+	mustRun(t, c, plain, d)
+	for _, first := range []*graph.GPU{nil, g} {
+		o := plain
+		o.Out, o.GPU = t.TempDir(), first
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := Run(ctx, c, o, d, Observer{Step: func(row Row) {
+			if row.Step == 2 {
+				cancel()
+			}
+		}})
+		if !errors.Is(err, ErrInterrupted) {
+			t.Fatalf("interrupted: %v", err)
+		}
+		if o.GPU = g; first == g {
+			o.GPU = nil
+		}
+		o.Resume = ResumeMust
+		resumed := 0
+		summary, err := Run(t.Context(), c, o, d, Observer{Start: func(s StartInfo) { resumed = s.Done }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resumed < 2 || resumed > 3 || summary.Steps != c.Steps {
+			t.Errorf("resumed at step %d, ended at step %d", resumed, summary.Steps)
+		}
+		sameCurve(t, steps(t, plain), steps(t, o), 1e-4)
+	}
+}
+
+// A loss that is not finite stops the run with the step and the names of what holds it. Nothing is saved of it.
+func testNonFiniteOnGPU(t *testing.T, g *graph.GPU) {
+	s, c := small()
+	d := tinyData(t, s)
+	o := options(t)
+	o.GPU = g
+	tr, err := newTrainer(c.resolve(d.Train), o, d, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	p := tr.model.Params.All()[3]
+	p.Data[0] = float32(math.NaN())
+	good := slices.Clone(tr.model.Params.All()[0].Data)
+	if err := errors.Join(tr.resume(), tr.moveState()); err != nil {
+		t.Fatal(err)
+	}
+	tr.begin()
+	for range 3 { // it comes to light a step later
+		if err == nil {
+			err = tr.iterate(t.Context())
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "step 1: ") || !strings.Contains(err.Error(), p.Name) {
+		t.Errorf("error %v, want the step and %s in it", err, p.Name)
+	}
+	if err := g.Fetch(tr.model.Params.Learned()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(tr.model.Params.All()[0].Data, good) {
+		t.Error("a step without a finite loss changed the weights")
+	}
+}
+
+// bfloat16 follows float32 from afar.
+func testBF16OnGPU(t *testing.T) {
+	s, c := small()
+	c.Steps = 3
+	d := tinyData(t, s)
+	cpu, gpu := options(t), options(t)
+	mustRun(t, c, cpu, d)
+	gpu.GPU, c.Precision = openGPU(t, "bf16"), kernel.BF16
+	mustRun(t, c, gpu, d)
+	sameCurve(t, steps(t, cpu), steps(t, gpu), 0.05)
+	c.Precision = kernel.Float32
+	gpu.Out = t.TempDir()
+	if _, err := Run(t.Context(), c, gpu, d, Observer{}); err == nil || !strings.Contains(err.Error(), "the GPU was opened to run in bf16") {
+		t.Errorf("a run in float32 on it: %v", err)
+	}
+}
+
+// Of a run whose GPU is lost the last checkpoint is left, and the error says so in one line.
+func testLostGPU(t *testing.T, g *graph.GPU) {
+	if fake.Real() {
+		t.Skip("NOT RUN: a GPU that is lost: only the driver that runs on the host can be asked for that")
+	}
+	lib, err := dynlib.Open(os.Getenv(cuda.DriverEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lose, err := lib.Function("fakeLoseAfter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, c := small()
+	d := tinyData(t, s)
+	o := options(t)
+	o.GPU, o.SaveEvery = g, 1
+	_, err = Run(t.Context(), c, o, d, Observer{Saved: func(_ string, step int) {
+		if step == 2 {
+			purego.SyscallN(lose, 20)
+		}
+	}})
+	if !errors.Is(err, cuda.ErrLost) || errors.Is(err, ErrInterrupted) || strings.Contains(err.Error(), "\n") ||
+		!strings.Contains(err.Error(), "training: the GPU was lost at step ") {
+		t.Fatalf("lost: %v", err)
+	}
+	last, latest := checkpoints.Latest(o.Out)
+	if latest != nil || !strings.Contains(err.Error(), "the last checkpoint is "+last) {
+		t.Fatalf("%v; the last checkpoint is %s, %v", err, last, latest)
+	}
+	if _, err := Open(last, 1); err != nil {
+		t.Error(err)
+	}
 }

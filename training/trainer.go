@@ -376,6 +376,9 @@ func (t *trainer) nonFinite(step int, cause error, gradients bool) error {
 	if t.text != nil {
 		names = append(names, t.text.nonFinite()...)
 	}
+	if !gradients { // on a GPU they follow before the loss is seen
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "gradient of ") })
+	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	more := ""
