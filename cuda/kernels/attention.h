@@ -58,7 +58,7 @@ template <class E> struct Matrix {
     template <int D, int count> static MEMBER void product(float (*s)[4], const unsigned (*a)[4], typename E::Place tile, int limit) {
         enum { line = D + E::spare };
         UNROLL
-        for (int k = 0; k < D / E::depth; k++)
+        for (int k = 0; k < D / E::depth; k++) {
             UNROLL
             for (int n = 0; n < count; n += 16)
                 if (n < limit) {
@@ -67,6 +67,7 @@ template <class E> struct Matrix {
                     E::multiply(s[n / 8], a[k], b);
                     E::multiply(s[n / 8 + 1], a[k], b + 2);
                 }
+        }
     }
 
     // product_with is product where the left side is read from a tile of its own.
@@ -240,21 +241,23 @@ DEVICE float hidden(const float *mask, int key, int tokens) {
 // hide_later hides the scores of keys that come after their query: row is the query's distance from the first key, column the thread's.
 template <int columns> DEVICE void hide_later(float (*s)[4], int row, int column) {
     UNROLL
-    for (int n = 0; n < columns; n++)
+    for (int n = 0; n < columns; n++) {
         UNROLL
         for (int i = 0; i < 4; i++)
             if (n * 8 + column + i % 2 > row + i / 2 * 8)
                 s[n][i] = -infinity();
+    }
 }
 
 // hide_earlier is hide_later where rows are keys and columns queries.
 template <int columns> DEVICE void hide_earlier(float (*s)[4], int row, int column) {
     UNROLL
-    for (int n = 0; n < columns; n++)
+    for (int n = 0; n < columns; n++) {
         UNROLL
         for (int i = 0; i < 4; i++)
             if (n * 8 + column + i % 2 < row + i / 2 * 8)
                 s[n][i] = -infinity();
+    }
 }
 
 // What the four threads of a row have: the largest, and the sum.
@@ -332,41 +335,45 @@ DEVICE void attend(typename E::Stored *o, float *lse, const typename E::Stored *
             Matrix<E>::template product_with<D, count>(s, q, k, limit);
         float best[2] = {top[0], top[1]};
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
                 int key = n * 8 + t * 2 + i % 2;
                 s[n][i] = fma1(s[n][i], scale, hide[key]);
             }
+        }
         if (causal && k0 + count > mine + 1)
             hide_later<count / 8>(s, g - k0, t * 2);
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++)
                 best[i / 2] = larger(best[i / 2], s[n][i]);
+        }
         float again[2], add[2] = {0, 0};
         for (int i = 0; i < 2; i++) {
             best[i] = row_max(best[i]);
             float shift = best[i] == -infinity() ? 0 : best[i];
-            again[i] = exp2_near(top[i] - shift);
+            again[i] = exp2_flush(top[i] - shift);
             top[i] = best[i];
             best[i] = shift;
         }
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
-                s[n][i] = exp2_near(s[n][i] - best[i / 2]);
+                s[n][i] = exp2_flush(s[n][i] - best[i / 2]);
                 add[i / 2] += s[n][i];
             }
+        }
         for (int i = 0; i < 2; i++)
             total[i] = fma1(total[i], again[i], add[i]);
         UNROLL
-        for (int n = 0; n < D / 8; n++)
+        for (int n = 0; n < D / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++)
                 sum[n][i] *= again[i / 2];
+        }
         Matrix<E>::template gather<D, count>(sum, s, v, limit);
     }
     for (int i = 0; i < 2; i++)
@@ -475,19 +482,21 @@ DEVICE void attend_grad_q(typename E::Stored *dqkv, float *delta, const typename
             Matrix<E>::template product_with<D, count>(ds, d, v, limit);
         }
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
                 int key = n * 8 + t * 2 + i % 2;
                 s[n][i] = fma1(s[n][i], power, hide[key]) - shift[i / 2];
             }
+        }
         if (causal && k0 + count > mine + 1)
             hide_later<count / 8>(s, first + row - k0, t * 2);
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++)
-                ds[n][i] = exp2_near(s[n][i]) * (ds[n][i] - less[i / 2]);
+                ds[n][i] = exp2_flush(s[n][i]) * (ds[n][i] - less[i / 2]);
+        }
         Matrix<E>::template gather<D, count>(sum, ds, k, limit);
     }
     barrier();
@@ -555,21 +564,23 @@ DEVICE void attend_grad_kv(typename E::Stored *dqkv, const float *delta, const t
         Matrix<E>::template product_with<D, count>(p, k, q, limit);
         Matrix<E>::template product_with<D, count>(ds, v, d, limit);
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
                 int query = n * 8 + t * 2 + i % 2;
                 p[n][i] = fma1(p[n][i], power, hide[i / 2]) - shift[query];
             }
+        }
         if (causal && mine + 15 > q0)
             hide_earlier<count / 8>(p, g - q0, t * 2);
         UNROLL
-        for (int n = 0; n < count / 8; n++)
+        for (int n = 0; n < count / 8; n++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
-                p[n][i] = exp2_near(p[n][i]);
+                p[n][i] = exp2_flush(p[n][i]);
                 ds[n][i] = p[n][i] * (ds[n][i] - less[n * 8 + t * 2 + i % 2]);
             }
+        }
         Matrix<E>::template gather<D, count>(dv, p, d, limit);
         Matrix<E>::template gather<D, count>(dk, ds, q, limit);
     }

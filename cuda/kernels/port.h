@@ -82,6 +82,7 @@ DEVICE void store16(void *p, Words v) { fake::copy16(p, &v, p); }
 DEVICE float shuffle_down(float v, int d) { return __nvvm_shfl_sync_down_f32(0xffffffffu, v, d, 31); }
 DEVICE float shuffle_xor(float v, int mask) { return __nvvm_shfl_sync_bfly_f32(0xffffffffu, v, mask, 31); }
 DEVICE float exp2_near(float x) { return __nvvm_ex2_approx_f(x); }
+DEVICE float exp2_flush(float x) { return __nvvm_ex2_approx_ftz_f(x); }
 DEVICE float log2_near(float x) { return __nvvm_lg2_approx_f(x); }
 DEVICE float root(float x) { return __nvvm_sqrt_rn_f(x); }
 DEVICE double root64(double x) { return __nvvm_sqrt_rn_d(x); }
@@ -121,6 +122,11 @@ DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu
 DEVICE float exp2_near(float x) {
     float y;
     asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE float exp2_flush(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 DEVICE float log2_near(float x) {

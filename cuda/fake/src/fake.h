@@ -132,6 +132,7 @@ template <class T> static inline T shuffle_xor(T v, int mask) {
 }
 
 static inline float exp2_near(float x) { return exp2f(x); }
+static inline float exp2_flush(float x) { return x < -126 ? 0 : exp2f(x); }
 static inline float log2_near(float x) { return log2f(x); }
 static inline float root(float x) { return sqrtf(x); }
 static inline double root64(double x) { return sqrt(x); }
