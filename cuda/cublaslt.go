@@ -293,7 +293,8 @@ func (b *BLAS) Supports(p Product, o Operands) (bool, error) {
 	return err == nil, err
 }
 
-// Multiply puts a product into a stream. The error wraps [ErrUnsupported] if cublasLt has no way to do it.
+// Multiply puts a product into a stream. The error wraps [ErrUnsupported] if cublasLt has no way to do it, and then nothing was
+// put there, and [BLAS.Supports] says so from now on.
 func (b *BLAS) Multiply(s *Stream, p Product, o Operands) error {
 	plan, err := b.plan(p, o)
 	if err != nil {
@@ -316,6 +317,10 @@ func (b *BLAS) Multiply(s *Stream, p Product, o Operands) error {
 	var e *Error
 	if errors.As(err, &e) { // the text is made only when it is needed
 		e.Operands = fmt.Sprintf("%v, D %#x, A %#x, B %#x, C %#x", p, o.D, o.A, o.B, c)
+		if e.Code == ltArchMismatch || e.Code == ltNotSupported { // heuristics promised too much
+			plan.err = fmt.Errorf("cuda: %w: %w", ErrUnsupported, err)
+			return plan.err
+		}
 		if _, lost := s.Done(); errors.Is(lost, ErrLost) { // the driver knows more
 			return errors.Join(lost, err)
 		}

@@ -113,6 +113,7 @@ func (t gpuType) data() cuda.DataType {
 // byLibrary puts a product into the queue by cublasLt, and what its epilogues cannot do by a kernel after it. It returns false
 // if there is no way to do the product. Sums of rows that it does are taken out of p.
 func (q *gpuQueue) byLibrary(p *product) bool {
+	whole, used := *p, q.used
 	rest := *p // what the library does not do
 	sum := p.c // where it leaves what it does
 	switch {
@@ -163,7 +164,12 @@ func (q *gpuQueue) byLibrary(p *product) bool {
 		if q.trace != nil {
 			q.trace("cublasLt")
 		}
-		q.err = q.gpu.blas.Multiply(q.stream, kind, operands)
+		err := q.gpu.blas.Multiply(q.stream, kind, operands)
+		if errors.Is(err, cuda.ErrUnsupported) { // it turns out only now, and is known from now on
+			*p, q.used = whole, used
+			return q.byLibrary(p)
+		}
+		q.err = err
 	}
 	if rest.then != thenNothing || !rest.bias.none() {
 		q.finish(rest, stored{operands.D, sum.of}, 1)

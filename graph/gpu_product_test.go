@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/ebitengine/purego"
+
 	"relsim/cuda"
+	"relsim/dynlib"
 	"relsim/kernel"
 )
 
@@ -100,6 +104,34 @@ func testProductsOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 				}
 			}
 		})
+	}
+}
+
+// testRefusedOnGPU multiplies where cublasLt has no kernels with some epilogue, which its heuristics say or the product itself.
+func testRefusedOnGPU(t *testing.T, g *GPU) {
+	lib, err := dynlib.Open(os.Getenv(cuda.BLASEnv))
+	if err != nil {
+		t.Skip("NOT RUN: this test is for the fake library: ", err)
+	}
+	refuse, err := lib.Function("fakeCublasLt")
+	if err != nil {
+		t.Skip("NOT RUN: this test is for the fake library: ", err)
+	}
+	defer purego.SyscallN(refuse, 0, 0, 0)
+	// Bias; GELU with a bias; GELU that keeps its operand, without and with a bias; its gradient; row sums; any.
+	for _, epilogue := range []uint32{4, 36, 160, 164, 192, 512, math.MaxUint32} {
+		for late := range 2 {
+			v := anotherGPU(t, g, GPUConfig{Precision: kernel.TF32})
+			purego.SyscallN(refuse, 0, uintptr(epilogue), uintptr(late))
+			r := rand.New(rand.NewPCG(uint64(epilogue), uint64(late)))
+			for then := thenNothing; then <= thenGELUGrad; then++ {
+				for range 4 {
+					if err := checkProductOnGPU(v, r, [3]int{9, 24, 16}, then); err != nil {
+						t.Fatalf("epilogue %d, late %d: %v", int32(epilogue), late, err)
+					}
+				}
+			}
+		}
 	}
 }
 

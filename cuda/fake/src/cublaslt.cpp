@@ -19,7 +19,8 @@ enum { epilogueDefault = 1, epilogueBias = 4, gelu = 32, aux = 128, dgelu = 64 |
 
 struct Handle {};
 
-bool broken;
+const uint32_t anyEpilogue = ~0u;
+bool broken, late;
 uint32_t refused; // an epilogue
 
 struct Layout {
@@ -59,7 +60,6 @@ struct Heuristic {
 };
 static_assert(sizeof(Heuristic) == 96, "cublasLtMatmulHeuristicResult_t has 96 bytes");
 
-const uint32_t anyEpilogue = ~0u;
 const uint64_t magic = 0x6b65726e656c4c54;
 
 // problem is a hash of all that a kernel is chosen for.
@@ -74,6 +74,7 @@ uint64_t problem(const Description &d, const Layout *const l[4]) {
 
 bool hasBias(const Description &d) { return d.epilogue & (epilogueBias | bgradB); }
 bool hasAux(const Description &d) { return d.epilogue & aux; }
+bool refuses(const Description &d) { return refused == d.epilogue || refused == anyEpilogue; }
 
 // check says whether the library would do the product: a code.
 int check(const Description &d, const Layout *const l[4]) {
@@ -309,7 +310,7 @@ API cublasLtMatmulAlgoGetHeuristic(void *handle, void *description, void *la, vo
     for (int i = 0; i < 4; i++)
         if (p.alignment[i] < (l[i]->type == bfloat16 ? 2u : 4u))
             return notSupported;
-    if (refused == d.epilogue || refused == anyEpilogue)
+    if (refuses(d) && !late)
         return notSupported;
     Algorithm a{magic, problem(d, l), std::min(p.workspace, 4 * l[3]->rows * l[3]->cols), {}, {}};
     for (int i = 0; i < 4; i++)
@@ -327,6 +328,8 @@ API cublasLtMatmul(void *handle, void *description, const float *alpha, const ch
     const Layout *l[4] = {(Layout *)la, (Layout *)lb, (Layout *)lc, (Layout *)ld};
     if (int status = check(d, l))
         return status;
+    if (refuses(d))
+        return notSupported;
     if (algorithm->magic != magic || algorithm->problem != problem(d, l) || workspaceSize < algorithm->workspace ||
         (workspaceSize && ((size_t)workspace % 256 || !insideDevice(workspace, workspaceSize))))
         return invalidArgument;
@@ -371,9 +374,11 @@ API cublasLtMatmul(void *handle, void *description, const float *alpha, const ch
     return executionFailed;
 }
 
-// fakeCublasLt lets the library not start, or its heuristics find no kernel for an epilogue (0: there is one for each; -1: for any).
-API fakeCublasLt(int notStarting, uint32_t epilogue) {
+// fakeCublasLt lets the library not start, or have no kernel for an epilogue (0: there is one for each; -1: for any), which
+// heuristics say, or not before the product itself.
+API fakeCublasLt(int notStarting, uint32_t epilogue, int notBefore) {
     broken = notStarting;
     refused = epilogue;
+    late = notBefore;
     return success;
 }
