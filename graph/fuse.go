@@ -13,6 +13,7 @@ import (
 //	linear → add
 //	linear → dropout → add
 //	linearGradX → geluGrad
+//	layerNormGrad → add       of dx
 //
 // A value that goes has one reader, and is neither an output nor a gradient. The
 // kernels give the bits of one step after the other. Graphs, and what Gorgonia
@@ -73,6 +74,9 @@ func (f *fuser) visit(i int) {
 				f.replace(i, linearAdd{l}, append(slices.Clone(f.steps[from].in), residual), from)
 				return
 			}
+			if f.fuseNormGrad(i, branch, residual) {
+				return
+			}
 			drop, d, ok := before[dropout](f, i, branch)
 			if !ok {
 				continue
@@ -89,6 +93,35 @@ func (f *fuser) visit(i int) {
 			f.replace(i, linearGradXGELU{l, k.form}, append(slices.Clone(f.steps[from].in), h), from)
 		}
 	}
+}
+
+// fuseNormGrad makes the addition in step i a part of the gradient of a norm whose dx is branch. The gradients of gain
+// and bias are then computed here, so nothing may read them before.
+func (f *fuser) fuseNormGrad(i, branch, residual int) bool {
+	from, k, ok := before[layerNormGrad](f, i, branch)
+	if !ok {
+		if from, k, ok := before[layerNormGradX](f, i, branch); ok {
+			f.replace(i, layerNormGradXAdd{k}, append(slices.Clone(f.steps[from].in), residual), from)
+			return true
+		}
+		return false
+	}
+	norm := f.steps[from]
+	if norm.out[0] != branch {
+		return false
+	}
+	for _, s := range f.steps[from+1 : i+1] {
+		if slices.Contains(s.in, norm.out[1]) || slices.Contains(s.in, norm.out[2]) {
+			return false
+		}
+	}
+	out := []int{f.steps[i].out[0], norm.out[1], norm.out[2]}
+	f.replace(i, layerNormGradAdd{k}, append(slices.Clone(norm.in), residual), from)
+	f.steps[i].out = out
+	for _, o := range out {
+		f.def[o] = i
+	}
+	return true
 }
 
 // before finds the step that makes a slot, if it is of kind K and of the phase of
@@ -174,4 +207,26 @@ func (k linearGradXGELU) operands() []operand {
 }
 func (k linearGradXGELU) run(c *call) {
 	kernel.LinearGradXGELU(c.pool, k.form, c.out[0], c.in[0], c.in[1], c.in[2], k.rows, k.in, k.out)
+}
+
+// layerNormGradAdd is layerNormGrad with its last operand added to dx.
+type layerNormGradAdd struct{ layerNormGrad }
+
+func (k layerNormGradAdd) operands() []operand {
+	return append(k.layerNormGrad.operands(), operand{dims: k.results()[0]})
+}
+func (k layerNormGradAdd) run(c *call) {
+	k.layerNormGrad.run(c)
+	kernel.Add(c.pool, c.out[0], c.out[0], c.in[3])
+}
+
+// layerNormGradXAdd is layerNormGradX plus its last operand.
+type layerNormGradXAdd struct{ layerNormGradX }
+
+func (k layerNormGradXAdd) operands() []operand {
+	return append(k.layerNormGradX.operands(), operand{dims: k.results()[0]})
+}
+func (k layerNormGradXAdd) run(c *call) {
+	k.layerNormGradX.run(c)
+	kernel.Add(c.pool, c.out[0], c.out[0], c.in[3])
 }

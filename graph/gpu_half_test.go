@@ -68,6 +68,56 @@ func testOpsInHalves(t *testing.T, g *GPU, seeds int, set func(int)) {
 	}
 }
 
+// testTowerInHalves compares a transformer with the host's in float32, which other tests hold against oracles. Each product
+// and each value that is stored rounds by up to 2⁻⁹, and these add up at random over the depth.
+func testTowerInHalves(t *testing.T, g *GPU, seeds int, set func(int)) {
+	compareTowers(t, g, min(seeds, 2), set, func(t *testing.T, what string, got, want []float32) {
+		limit := 0x1p-5
+		if what == "embedding" {
+			limit = 0x1p-6
+		}
+		if what == "gradient of images" { // of no parameter
+			return
+		}
+		if off := distance(got, want); !(off > 0 && off <= limit) {
+			t.Errorf("%s: %.2g from that of float32", what, off)
+		}
+	})
+	tw := newTower(8, 2, 0.1)
+	p := mustCompile(t, tw.b, Config{Backend: g, Embedding: tw.emb, Wrt: tw.b.Params(), Training: true})
+	defer p.Close()
+	checkLayout(t, p.plan)
+	seen := map[string]bool{}
+	for i, s := range p.plan.steps {
+		seen[opName(s.kind)] = true
+		in := func(j int) bool { return p.plan.slots[s.in[j]].half }
+		out := func(j int) bool { return p.plan.slots[s.out[j]].half }
+		ok := true
+		switch s.kind.(type) {
+		case layerNorm:
+			ok = !in(0) && out(0)
+		case linearGELU:
+			ok = in(0) && out(0) && out(1)
+		case linearDropoutAdd:
+			ok = in(0) && !out(0)
+		case attention:
+			ok = in(0) && out(0) && !out(1)
+		case layerNormGradAdd:
+			ok = in(0) && !in(1) && !in(3) && !out(0)
+		case attentionGrad:
+			ok = in(0) && in(1) && !in(2) && in(3) && out(0)
+		}
+		if !ok {
+			t.Errorf("step %d, %s: operands %v and results %v are stored in the wrong type", i, opName(s.kind), s.in, s.out)
+		}
+	}
+	for _, kind := range []string{"layerNorm", "linearGELU", "linearDropoutAdd", "attention", "layerNormGradAdd", "attentionGrad"} {
+		if !seen[kind] {
+			t.Errorf("no step is of kind %s: %v", kind, seen)
+		}
+	}
+}
+
 // halvesOnHost lays plans out as the GPU does in bfloat16. They do not run.
 type halvesOnHost struct{}
 

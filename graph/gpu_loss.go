@@ -21,7 +21,7 @@ func (k sigmoidLoss) enqueue(q *gpuQueue, c *gpuCall) {
 }
 
 func (k sigmoidLossGrad) enqueue(q *gpuQueue, c *gpuCall) {
-	q.each("sigmoid_loss_grad", k.rows*k.cols, q.args(c.out[0], c.in[0], c.in[1], c.in[2]).Int64(int64(k.rows)).Int32(k.cols))
+	q.packs("sigmoid_loss_grad", k.rows*k.cols, q.args(c.out[0], c.in[0], c.in[1], c.in[2]).Int64(int64(k.rows)).Int32(k.cols))
 }
 
 func (k squaredDistance) enqueue(q *gpuQueue, c *gpuCall) {

@@ -48,6 +48,15 @@ func (k layerNormGrad) grad(q *gpuQueue, c *gpuCall, more cuda.Pointer, params b
 func (k layerNormGrad) enqueue(q *gpuQueue, c *gpuCall)  { k.grad(q, c, 0, true) }
 func (k layerNormGradX) enqueue(q *gpuQueue, c *gpuCall) { layerNormGrad(k).grad(q, c, 0, false) }
 
+func (k layerNormGradAdd) enqueue(q *gpuQueue, c *gpuCall) { k.grad(q, c, c.in[3], true) }
+func (k layerNormGradXAdd) enqueue(q *gpuQueue, c *gpuCall) {
+	layerNormGrad(k.layerNormGradX).grad(q, c, c.in[3], false)
+}
+
+// halves: the gradient of the residual stream is float32.
+func (k layerNormGradAdd) halves() (in, out []bool)  { return flags(true, true), nil }
+func (k layerNormGradXAdd) halves() (in, out []bool) { return flags(true, true), nil }
+
 func (k layerNormGrad) halves() (in, out []bool)  { return flags(true, true), flags(true) }
 func (k layerNormGradX) halves() (in, out []bool) { return flags(true, true), flags(true) }
 

@@ -94,6 +94,7 @@ func TestGPU(t *testing.T) {
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
+	t.Run("towers in bf16", func(t *testing.T) { testTowerInHalves(t, half, seeds, set) })
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
 	t.Run("memory", func(t *testing.T) { testMemoryFor(t, g) })
@@ -119,6 +120,13 @@ func testOpsOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 // testTowerOnGPU runs steps of a transformer with dropout, two micro-batches each, and compares embeddings and gradients with
 // those of the host, in every way to lay memory out. Every seed has to give the same bits.
 func testTowerOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
+	compareTowers(t, g, min(seeds, 3), set, func(t *testing.T, what string, got, want []float32) {
+		near(t, what, got, widened(want), map[bool]float64{true: 1e-5, false: 5e-5}[what == "embedding"])
+	})
+}
+
+// compareTowers runs towers on a GPU and on the host. close compares what the two give.
+func compareTowers(t *testing.T, g *GPU, seeds int, set func(int), close func(t *testing.T, what string, got, want []float32)) {
 	tw := newTower(8, 2, 0.1)
 	upstream := uniform(rand.New(rand.NewPCG(1, 1)), operandOf(tw.emb).size())
 	step := func(c Config) (map[string][]float32, []float32) {
@@ -165,14 +173,14 @@ func testTowerOnGPU(t *testing.T, g *GPU, seeds int, set func(int)) {
 			wantGrads, wantEmbedding := step(tt.config())
 			var firstGrads map[string][]float32
 			var firstEmbedding []float32
-			for seed := range min(seeds, 3) {
+			for seed := range seeds {
 				set(seed)
 				c := tt.config()
 				c.Backend = g
 				grads, embedding := step(c)
-				near(t, "embedding", embedding, widened(wantEmbedding), 1e-5)
+				close(t, "embedding", embedding, wantEmbedding)
 				for name := range grads {
-					near(t, "gradient of "+name, grads[name], widened(wantGrads[name]), 5e-5)
+					close(t, "gradient of "+name, grads[name], wantGrads[name])
 				}
 				if seed == 0 {
 					firstGrads, firstEmbedding = grads, embedding

@@ -5,6 +5,7 @@ package graph
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 
 	"relsim/kernel"
 )
@@ -101,5 +102,33 @@ func wideCases() []opCase {
 		pool64(3, 4, 16, func([][]float64, int, int) float64 { return 0.25 }), leafInput(3*4, 16))
 	add("pool weighted", func(b *Builder, in []*Node) *Node { return b.PoolWeighted(in[0], in[1]) },
 		pool64(3, 4, 16, func(in [][]float64, b, t int) float64 { return in[1][b*4+t] }), leafInput(3*4, 16), keyMask(3, 4))
+	for _, cols := range []int{16, 2064} {
+		add(fmt.Sprintf("cross entropy/%d", cols), func(b *Builder, in []*Node) *Node { return b.CrossEntropy(in[0], in[1]) }, func(in [][]float64) []float64 {
+			var sum float64
+			rowsOf(in[0], cols, func(r int, row []float64) {
+				lse := logSumExp64(row)
+				for c, v := range row {
+					sum += in[1][r*cols+c] * (lse - v)
+				}
+			})
+			return []float64{sum / 2}
+		}, leafInput(3, cols), distributions(3, cols)) // the last row is no distribution
+	}
+	labels := func(r *rand.Rand, n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.IntN(3) - 1)
+		}
+		return v
+	}
+	add("sigmoid loss", func(b *Builder, in []*Node) *Node { return b.SigmoidLoss(in[0], in[1]) }, func(in [][]float64) []float64 {
+		var sum float64
+		for i, v := range in[0] {
+			if z := in[1][i]; z != 0 {
+				sum += math.Log1p(math.Exp(-z * v))
+			}
+		}
+		return []float64{sum / 5}
+	}, leafInput(5, 16), input{shape: []int{5, 16}, draw: labels})
 	return cases
 }

@@ -70,8 +70,9 @@ func TestFrozenLayers(t *testing.T) {
 			}
 		}
 		// Two matrices each of two adapters in two blocks. The gradient reaches the first
-		// layer's adapters through the norms of two blocks but one, and the last.
-		for name, want := range map[string]int{"linearGradW": 8, "layerNormGrad": 0, "layerNormGradX": 4, "columnScaleGrad": 0, "attentionGrad": 2} {
+		// layer's adapters through the norms of two blocks but one, with the residual stream's gradient, and the last.
+		for name, want := range map[string]int{"linearGradW": 8, "layerNormGrad": 0, "layerNormGradAdd": 0, "layerNormGradXAdd": 3, "layerNormGradX": 1,
+			"columnScaleGrad": 0, "attentionGrad": 2} {
 			if got[name] != want {
 				t.Errorf("checkpoint=%v: %d steps %s, want %d: %v", checkpoint, got[name], name, want, got)
 			}

@@ -1,34 +1,46 @@
 // Losses. Rows have a block each.
-#include "common.h"
+#include "typed.h"
 
-// row_lse is the logarithm of the sum of exponentials of a row.
-DEVICE float row_lse(const float *x, int cols) {
+// row_lse is the logarithm of the sum of exponentials of a row, in one pass: each thread's sum is relative to the largest
+// value that it has met.
+template <class W> DEVICE float row_lse(W w, const float *x, int cols) {
     float top = -infinity(), sum = 0;
-    for (int c = thread_x; c < cols; c += threads_x)
-        top = larger(top, x[c]);
-    top = block_max(top);
-    for (int c = thread_x; c < cols; c += threads_x)
-        sum += exp1(x[c] - top);
-    return top + log1(block_sum(sum));
+    for (int c = thread_x * w.n; c < cols; c += threads_x * w.n) {
+        auto v = load(x + c, w);
+        float most = v.v[0];
+        for (int k = 1; k < w.n; k++)
+            most = larger(most, v.v[k]);
+        if (most > top) {
+            sum *= exp1(top - most);
+            top = most;
+        }
+        for (int k = 0; k < w.n; k++)
+            if (v.v[k] != -infinity()) // adds nothing, whatever top is
+                sum += exp1(v.v[k] - top);
+    }
+    float whole = block_max(top);
+    return whole + log1(block_sum(sum * exp1(top - whole)));
 }
 
 // cross_entropy: loss (rows) = Σ_c target·(lse - logit); counts (rows) = 1 where a target is not zero.
 KERNEL(cross_entropy, float *loss, float *counts, const float *logits, const float *targets, int cols) {
-    Index at = (Index)block_x * cols;
-    float lse = row_lse(logits + at, cols), sum = 0, any = 0;
-    for (int c = thread_x; c < cols; c += threads_x) {
-        float t = targets[at + c];
-        if (t != 0) {
-            any = 1;
-            sum = fma1(t, lse - logits[at + c], sum);
+    by_width(cols % 8 == 0 && aligned(logits, targets), [&](auto w) {
+        const float *x = logits + (Index)block_x * cols, *wanted = targets + (Index)block_x * cols;
+        float lse = row_lse(w, x, cols), sum = 0, any = 0;
+        for (int c = thread_x * w.n; c < cols; c += threads_x * w.n) {
+            auto t = load(wanted + c, w), v = load(x + c, w);
+            for (int k = 0; k < w.n; k++)
+                if (t.v[k] != 0) {
+                    any = 1;
+                    sum = fma1(t.v[k], lse - v.v[k], sum);
+                }
         }
-    }
-    sum = block_sum(sum);
-    any = block_sum(any);
-    if (thread_x == 0) {
-        loss[block_x] = sum;
-        counts[block_x] = any > 0;
-    }
+        Two both = block_sums(sum, any);
+        if (thread_x == 0) {
+            loss[block_x] = both.a;
+            counts[block_x] = both.b > 0;
+        }
+    });
 }
 
 // mean_counted: y[0] = Σ x / max(Σ counts, 1); without counts, / n. One block of 1024 threads.
@@ -65,13 +77,22 @@ KERNEL(count_rows, float *counts, const float *x, int cols) {
 
 // cross_entropy_grad: dlogits = upstream / number·(softmax·Σ targets - targets). number is one value.
 KERNEL(cross_entropy_grad, float *dlogits, const float *logits, const float *targets, const float *upstream, const float *number, int cols) {
-    Index at = (Index)block_x * cols;
-    float lse = row_lse(logits + at, cols), sum = 0, up = upstream[0] / (number[0] < 1 ? 1 : number[0]);
-    for (int c = thread_x; c < cols; c += threads_x)
-        sum += targets[at + c];
-    sum = block_sum(sum);
-    for (int c = thread_x; c < cols; c += threads_x)
-        dlogits[at + c] = up * (exp1(logits[at + c] - lse) * sum - targets[at + c]);
+    by_width(cols % 8 == 0 && aligned(dlogits, logits, targets), [&](auto w) {
+        Index at = (Index)block_x * cols;
+        float lse = row_lse(w, logits + at, cols), sum = 0, up = upstream[0] / (number[0] < 1 ? 1 : number[0]);
+        for (int c = thread_x * w.n; c < cols; c += threads_x * w.n) {
+            auto t = load(targets + (at + c), w);
+            for (int k = 0; k < w.n; k++)
+                sum += t.v[k];
+        }
+        sum = block_sum(sum);
+        for (int c = thread_x * w.n; c < cols; c += threads_x * w.n) {
+            auto t = load(targets + (at + c), w), v = load(logits + (at + c), w);
+            for (int k = 0; k < w.n; k++)
+                v.v[k] = up * (exp1(v.v[k] - lse) * sum - t.v[k]);
+            store(dlogits + (at + c), v);
+        }
+    });
 }
 
 // minus_log_sigmoid is -log σ(x) = log(1 + e^-x).
@@ -82,22 +103,26 @@ DEVICE float minus_log_sigmoid(float x) {
 
 // sigmoid_loss: loss (rows) = -Σ_c log σ(label·logit), without the labels that are 0.
 KERNEL(sigmoid_loss, float *loss, const float *logits, const float *labels, int cols) {
-    Index at = (Index)block_x * cols;
-    float sum = 0;
-    for (int c = thread_x; c < cols; c += threads_x)
-        if (labels[at + c] != 0)
-            sum += minus_log_sigmoid(labels[at + c] * logits[at + c]);
-    sum = block_sum(sum);
-    if (thread_x == 0)
-        loss[block_x] = sum;
+    by_width(cols % 8 == 0 && aligned(logits, labels), [&](auto w) {
+        Index at = (Index)block_x * cols;
+        float sum = 0;
+        for (int c = thread_x * w.n; c < cols; c += threads_x * w.n) {
+            auto z = load(labels + (at + c), w), v = load(logits + (at + c), w);
+            for (int k = 0; k < w.n; k++)
+                if (z.v[k] != 0)
+                    sum += minus_log_sigmoid(z.v[k] * v.v[k]);
+        }
+        sum = block_sum(sum);
+        if (thread_x == 0)
+            loss[block_x] = sum;
+    });
 }
 
 KERNEL(sigmoid_loss_grad, float *dlogits, const float *logits, const float *labels, const float *upstream, Index rows, int cols) {
     float up = upstream[0] / rows;
-    EACH(i, rows * cols) {
-        float z = labels[i];
-        dlogits[i] = z == 0 ? 0 : -up * z * sigmoid(-z * logits[i]);
-    }
+    by_width(cols % 8 == 0 && aligned(dlogits, logits, labels), [&](auto w) {
+        map(w, dlogits, logits, labels, rows * cols, [=](float x, float z, Index) { return z == 0 ? 0 : -up * z * sigmoid(-z * x); });
+    });
 }
 
 // squared_distance: d (batch) = 1/tokens·Σ_t Σ_c w·(x - y)², a block for each.
