@@ -97,6 +97,7 @@ func TestGPU(t *testing.T) {
 	t.Run("towers in bf16", func(t *testing.T) { testTowerInHalves(t, half, seeds, set) })
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
+	t.Run("residents in bf16", func(t *testing.T) { testResidents(t, half, min(seeds, 2), set) })
 	t.Run("memory", func(t *testing.T) { testMemoryFor(t, g) })
 	t.Run("queue", func(t *testing.T) { testQueue(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })

@@ -154,15 +154,21 @@ void finish(const Work &w) {
     w->run = nullptr;
 }
 
-// step does one piece of work that is ready: any, or with seed 0 the oldest that target waits for.
-bool leadsTo(const Work &w, const Work &target) {
-    if (w == target)
-        return true;
-    for (auto &a : target->after)
-        if (!a->done && leadsTo(w, a))
-            return true;
-    return false;
+// before is target and all that it waits for, by whatever way.
+std::set<Node *> before(const Work &target) {
+    std::set<Node *> seen;
+    std::vector<Node *> stack{target.get()};
+    while (!stack.empty()) {
+        Node *n = stack.back();
+        stack.pop_back();
+        if (!n->done && seen.insert(n).second)
+            for (auto &a : n->after)
+                stack.push_back(a.get());
+    }
+    return seen;
 }
+
+bool leadsTo(const Work &w, const Work &target) { return before(target).count(w.get()) > 0; }
 
 void sweep() {
     std::vector<Work> left;
@@ -172,10 +178,14 @@ void sweep() {
     pending.swap(left);
 }
 
+// step does one piece of work that is ready: any, or with seed 0 the oldest that target waits for.
 bool step(const Work &target) {
     std::vector<Work> can;
+    std::set<Node *> needed;
+    if (target && !randomness.seed)
+        needed = before(target);
     for (auto &w : pending)
-        if (!w->done && isReady(w) && (randomness.seed || !target || leadsTo(w, target)))
+        if (!w->done && isReady(w) && (randomness.seed || !target || needed.count(w.get())))
             can.push_back(w);
     if (can.empty())
         return false;
@@ -184,6 +194,12 @@ bool step(const Work &target) {
 }
 
 int complete(const Work &target) {
+    if (target && !randomness.seed) { // the order in which it was put there is one that is allowed
+        auto needed = before(target);
+        for (auto &w : pending)
+            if (needed.count(w.get()))
+                finish(w);
+    }
     while (target && !target->done)
         if (!step(target))
             return lost = launchFailed; // cannot happen: the order has no circles
