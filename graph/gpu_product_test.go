@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -321,6 +322,44 @@ func testConvolutionsOnGPU(t *testing.T, g *GPU, set func(int)) {
 	}
 	if found == 0 {
 		t.Error("no convolution among the ops")
+	}
+}
+
+// testTowerByKernels runs a step of a transformer by the program's own kernels, in all precisions, and compares it with the host's in
+// float32: each product rounds by up to 2⁻¹¹ or 2⁻⁸, and they add up at random over the depth.
+func testTowerByKernels(t *testing.T, g *GPU, set func(int)) {
+	set(1)
+	tw := newTower(8, 2, 0.1)
+	upstream := uniform(rand.New(rand.NewPCG(1, 1)), operandOf(tw.emb).size())
+	run := func(b Backend) (*values, []float32) {
+		p := mustCompile(t, tw.b, Config{Backend: b, Embedding: tw.emb, Wrt: tw.b.Params(), Training: true})
+		defer p.Close()
+		v := newValues(tw.b, 1)
+		v.bind(t, tw.b, p)
+		p.SetSeed(7)
+		must(t, p.Forward())
+		embedding := slices.Clone(p.Value(tw.emb))
+		must(t, p.Backward(upstream))
+		return v, embedding
+	}
+	want, wantEmbedding := run(nil)
+	for precision, unit := range map[kernel.Precision]float64{kernel.Float32: 0x1p-20, kernel.TF32: 0x1p-11, kernel.BF16: 0x1p-8} {
+		t.Run(precision.String(), func(t *testing.T) {
+			v := anotherGPU(t, g, GPUConfig{Precision: precision})
+			if v.blas != nil {
+				must(t, g.device.Do(func(*cuda.Thread) error { return v.blas.Close() }))
+				v.blas = nil
+			}
+			got, embedding := run(v)
+			if off := distance(embedding, wantEmbedding); off > 4*unit {
+				t.Errorf("embedding: %.2g from that of the host", off)
+			}
+			for name, grad := range want.grad {
+				if off := distance(got.grad[name], grad); name != "images" && off > 8*unit {
+					t.Errorf("gradient of %s: %.2g from that of the host", name, off)
+				}
+			}
+		})
 	}
 }
 

@@ -91,6 +91,7 @@ func TestGPU(t *testing.T) {
 	t.Run("products", func(t *testing.T) { testProductsOnGPU(t, g, seeds, set) })
 	t.Run("refused products", func(t *testing.T) { testRefusedOnGPU(t, g) })
 	t.Run("convolutions", func(t *testing.T) { testConvolutionsOnGPU(t, g, set) })
+	t.Run("towers by kernels", func(t *testing.T) { testTowerByKernels(t, g, set) })
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
