@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // TestCublasLtNumbers holds what is given to the library against cublasLt.h, cublas_api.h and library_types.h of CUDA 11.4,
@@ -311,10 +309,10 @@ func TestProductAlignment(t *testing.T) {
 
 // TestProductRefused asks for what the library has no kernel for: that is said, kept, and nothing else.
 func TestProductRefused(t *testing.T) {
-	defer purego.SyscallN(control.cublasLt, 0, 0, 0)
+	defer callFake(control.cublasLt, 0, 0, 0)
 	err := withBLAS(t, 0, func(t *Thread, b *BLAS, s *Stream, take func([]float32) Pointer) error {
 		p := Product{M: 8, N: 8, K: 8, Then: EpilogueRowSums}
-		purego.SyscallN(control.cublasLt, 0, ltEpilogueBGradB, 0)
+		callFake(control.cublasLt, 0, ltEpilogueBGradB, 0)
 		if ok, err := b.Supports(p, Operands{}); ok || err != nil {
 			return fmt.Errorf("row sums, refused: %v, %v", ok, err)
 		}
@@ -329,14 +327,14 @@ func TestProductRefused(t *testing.T) {
 			return fmt.Errorf("GELU: %v, %v", ok, err)
 		}
 		// What heuristics promise and the library does not keep is refused from then on.
-		purego.SyscallN(control.cublasLt, 0, ltEpilogueGELU, 1)
+		callFake(control.cublasLt, 0, ltEpilogueGELU, 1)
 		if err := checkProduct(t, b, s, p, 0, nil); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "cublasLtMatmul((8, 8) = A·B of 8, float32 to float32, GELU, D 0x") {
 			return fmt.Errorf("GELU, refused late: %v", err)
 		}
 		if ok, err := b.Supports(p, Operands{}); ok || err != nil {
 			return fmt.Errorf("GELU, after it was refused: %v, %v", ok, err)
 		}
-		purego.SyscallN(control.cublasLt, 0, 0, 0)
+		callFake(control.cublasLt, 0, 0, 0)
 		p.Then = EpilogueNone
 		return checkProduct(t, b, s, p, 0, nil)
 	})
@@ -416,7 +414,7 @@ func TestProductOrder(t *testing.T) {
 // TestNoBLAS opens libraries that are not there or do not start.
 func TestNoBLAS(t *testing.T) {
 	d := openFake(t, 0)
-	purego.SyscallN(control.cublasLt, 1, 0, 0)
+	callFake(control.cublasLt, 1, 0, 0)
 	open := func() error {
 		return d.Do(func(t *Thread) error {
 			_, err := t.OpenBLAS(0)
@@ -424,7 +422,7 @@ func TestNoBLAS(t *testing.T) {
 		})
 	}
 	err := open()
-	purego.SyscallN(control.cublasLt, 0, 0, 0)
+	callFake(control.cublasLt, 0, 0, 0)
 	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLost) ||
 		!strings.Contains(err.Error(), "cublasLt 12.8 does not start with the driver for CUDA 12.8: cuda: cublasLtCreate(") || !strings.Contains(err.Error(), "CUBLAS_STATUS_NOT_INITIALIZED (1)") {
 		t.Errorf("one that does not start: %v", err)

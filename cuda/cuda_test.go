@@ -104,6 +104,13 @@ func image(t *Thread) []byte {
 	return image80
 }
 
+// callFake calls a function of the fake driver, and does nothing where the driver is a real one.
+func callFake(f uintptr, args ...uintptr) {
+	if f != 0 {
+		purego.SyscallN(f, args...)
+	}
+}
+
 // openFake opens the fake driver's device, as new, with a seed. The test is passed over where the driver is a real one.
 func openFake(t *testing.T, seed int) *Device {
 	t.Helper()
@@ -119,18 +126,13 @@ func openDevice(t *testing.T, seed int) *Device {
 	if fakeErr != nil {
 		t.Skip("NOT RUN: the fake driver: ", fakeErr)
 	}
-	reset := func(seed int) {
-		if control.reset != 0 {
-			purego.SyscallN(control.reset, uintptr(seed))
-		}
-	}
-	reset(seed)
+	callFake(control.reset, uintptr(seed))
 	d, err := Open(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		reset(0)
+		callFake(control.reset, 0)
 		d.Close()
 	})
 	return d
@@ -468,7 +470,7 @@ func TestKernelErrors(t *testing.T) {
 func TestProductLost(t *testing.T) {
 	err := withBLAS(t, 0, func(t *Thread, b *BLAS, s *Stream, take func([]float32) Pointer) error {
 		x, y := take(make([]float32, 4)), take(make([]float32, 4))
-		purego.SyscallN(control.loseAfter, 1)
+		callFake(control.loseAfter, 1)
 		must(0, b.Multiply(s, Product{M: 2, N: 2, K: 2}, Operands{D: y, A: x, B: x}))
 		must(0, b.Multiply(s, Product{M: 2, N: 2, K: 2}, Operands{D: y, A: x, B: x}))
 		return s.Sync()

