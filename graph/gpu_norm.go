@@ -26,8 +26,8 @@ func (k layerNorm) enqueue(q *gpuQueue, c *gpuCall) {
 func (k layerNorm) halves() (in, out []bool) { return flags(true), flags(true) }
 
 // layerNormThreads is how many threads go over the rows of a gradient: all that fit on a device of 80 multiprocessors, 800
-// each. More would leave more sums to add up.
-const layerNormThreads = 64000
+// each. More would leave more sums to add up. It is a variable for tests.
+var layerNormThreads = 64000
 
 // grad launches the gradient of x with what is added to it, and sums those of gain and bias if they are wanted.
 func (k layerNormGrad) grad(q *gpuQueue, c *gpuCall, more cuda.Pointer, params bool) {

@@ -95,6 +95,7 @@ func TestGPU(t *testing.T) {
 	t.Run("no cublasLt", func(t *testing.T) { testNoCublasLt(t, g) })
 	t.Run("towers", func(t *testing.T) { testTowerOnGPU(t, g, seeds, set) })
 	half := anotherGPU(t, g, GPUConfig{Precision: kernel.BF16})
+	t.Run("norms by few blocks", func(t *testing.T) { testNormByFewBlocks(t, g, min(seeds, 2), set) })
 	t.Run("towers in bf16", func(t *testing.T) { testTowerInHalves(t, half, seeds, set) })
 	t.Run("ops in bf16", func(t *testing.T) { testOpsInHalves(t, half, seeds, set) })
 	t.Run("residents", func(t *testing.T) { testResidents(t, g, seeds, set) })

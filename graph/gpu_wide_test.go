@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
+	"testing"
 
 	"relsim/kernel"
 )
@@ -36,7 +38,7 @@ func wideCases() []opCase {
 			return y
 		}
 	}
-	for _, s := range [][2]int{{5, 24}, {70, 264}, {2, 8208}, {2, 1030}} {
+	for _, s := range [][2]int{{5, 24}, {70, 264}, {4, 8208}, {4, 1030}} {
 		rows, cols := s[0], s[1]
 		add(fmt.Sprintf("layer norm/%v", s), func(b *Builder, in []*Node) *Node { return b.LayerNorm(in[0], in[1], in[2], 1e-5) },
 			layerNorm64(cols, 1e-5), leafInput(rows, cols), leafInput(cols), leafInput(cols))
@@ -131,4 +133,19 @@ func wideCases() []opCase {
 		return []float64{sum / 5}
 	}, leafInput(5, 16), input{shape: []int{5, 16}, draw: labels})
 	return cases
+}
+
+// testNormByFewBlocks gives the blocks of a norm's gradient several rows each.
+func testNormByFewBlocks(t *testing.T, g *GPU, seeds int, set func(int)) {
+	defer func(n int) { layerNormThreads = n }(layerNormThreads)
+	for _, c := range wideCases() {
+		if !strings.HasPrefix(c.name, "wide layer norm") {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			d := draw(t, c)
+			layerNormThreads = 3 * packThreads(c.inputs[1].size())
+			d.check(t, g, expect(c, d), func(run int) bool { set(run); return run < seeds })
+		})
+	}
 }

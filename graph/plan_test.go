@@ -437,7 +437,8 @@ func TestInPlaceKinds(t *testing.T) {
 	const rows, cols = 130, 300
 	d := dimsOf(rows, cols)
 	for _, k := range []inPlacer{
-		layerNorm{rows, cols, 1e-5}, layerNormGrad{rows, cols, 1e-5}, layerNormGradX{rows, cols, 1e-5}, l2Normalize{rows, cols, 1e-5}, l2NormalizeGrad{rows, cols, 1e-5},
+		layerNorm{rows, cols, 1e-5}, layerNormGrad{rows, cols, 1e-5}, layerNormGradX{rows, cols, 1e-5},
+		layerNormGradAdd{layerNormGrad{rows, cols, 1e-5}}, layerNormGradXAdd{layerNormGradX{rows, cols, 1e-5}}, l2Normalize{rows, cols, 1e-5}, l2NormalizeGrad{rows, cols, 1e-5},
 		gelu{d, kernel.GELUErf}, geluGrad{d, kernel.GELUErf}, gelu{d, kernel.GELUTanh}, geluGrad{d, kernel.GELUTanh},
 		gelu{d, kernel.GELUQuick}, geluGrad{d, kernel.GELUQuick}, addPosition{rows / 10, 10, cols}, meanWeights{rows, cols},
 		add{d}, scale{d, 3}, scaleExp{d}, addScalar{d}, times{d}, columnScale{rows, cols}, columnScaleGrad{rows, cols},
