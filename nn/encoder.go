@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"relsim/cuda"
 	"relsim/graph"
 )
 
@@ -16,9 +17,28 @@ type Encoder struct {
 	model   *Model
 	backend graph.Backend
 	batch   int
-	images  *tower
-	texts   map[int]*tower // by the length of the captions
-	padded  []float32      // the last pictures, where they fill no batch
+	most    int            // pictures of a program: batch, or less where the memory of a GPU has no room for that
+	images  map[int]*tower // by the number of pictures
+	texts   map[textShape]*tower
+	padded  []float32 // the last pictures, where they fill no batch
+}
+
+// textShape is that of the captions of a program.
+type textShape struct{ length, rows int }
+
+// fewest is the least number of pictures or captions of a program on a GPU.
+const fewest = 8
+
+// part is how many of n pictures or captions run next, at most most, and in a program for how many. The host has one program, that is filled
+// up. A GPU would be idle for what is filled up, so it has programs of half the size, a quarter and so on, too.
+func (e *Encoder) part(n, most int) (rows, size int) {
+	size = most
+	if _, ok := e.backend.(*graph.GPU); ok {
+		for size > n && size/2 >= fewest {
+			size /= 2
+		}
+	}
+	return min(n, size), size
 }
 
 // tower is one compiled encoder.
@@ -39,7 +59,9 @@ func NewEncoder(m *Model, backend graph.Backend, batch int) (*Encoder, error) {
 	if batch < 1 {
 		return nil, fmt.Errorf("nn: encoder: batch %d, want at least 1", batch)
 	}
-	return &Encoder{model: m, backend: backend, batch: batch}, nil
+	return &Encoder{
+		model: m, backend: backend, batch: batch, most: batch, images: make(map[int]*tower), texts: make(map[textShape]*tower),
+	}, nil
 }
 
 // compile makes the program of one tower for inference.
@@ -62,14 +84,30 @@ func (e *Encoder) compile(build func(b *graph.Builder, t *tower)) (*tower, error
 	return t, nil
 }
 
-// Prepare compiles the program of pictures, so that its memory is taken now, if the model has an image tower.
+// Prepare compiles the largest program of pictures, so that its memory is taken now, if the model has an image tower. Where a
+// GPU has too little, a smaller one does.
 func (e *Encoder) Prepare() error {
-	if e.images != nil || !e.model.Config.Has(VisionTower) {
+	if !e.model.Config.Has(VisionTower) {
 		return nil
 	}
-	t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, e.batch) })
-	e.images = t
+	_, err := e.imagesOf(e.most)
+	for errors.Is(err, cuda.ErrOutOfMemory) && e.most/2 >= fewest {
+		e.most /= 2
+		_, err = e.imagesOf(e.most)
+	}
 	return err
+}
+
+// imagesOf returns the program for a number of pictures.
+func (e *Encoder) imagesOf(size int) (*tower, error) {
+	if t := e.images[size]; t != nil {
+		return t, nil
+	}
+	t, err := e.compile(func(b *graph.Builder, t *tower) { t.images, t.emb = e.model.Vision(b, size) })
+	if err == nil {
+		e.images[size] = t
+	}
+	return t, err
 }
 
 // Images writes the embeddings of n pictures to dst (n, E). src is
@@ -83,28 +121,35 @@ func (e *Encoder) Images(dst, src []float32, n int) error {
 	if n < 0 || len(src) != n*size || len(dst) != n*dim {
 		panic(fmt.Sprintf("nn: encoder: %d values of %d pictures of %d, %d of embeddings of %d", len(src), n, size, len(dst), dim))
 	}
-	if err := e.Prepare(); err != nil {
-		return err
-	}
-	if err := e.current(e.images); err != nil {
-		return err
-	}
-	for at := 0; at < n; at += e.batch {
-		rows := min(e.batch, n-at)
-		in := src[at*size : (at+rows)*size]
-		if rows < e.batch {
-			if e.padded == nil {
-				e.padded = make([]float32, e.batch*size)
-			}
-			clear(e.padded[copy(e.padded, in):])
-			in = e.padded
-		}
-		if err := e.images.program.SetFloats(e.images.images, in); err != nil {
-			return fmt.Errorf("nn: encoder: %w", err)
-		}
-		if err := e.images.run(dst[at*dim : (at+rows)*dim]); err != nil {
+	if n > 0 && len(e.images) == 0 {
+		if err := e.Prepare(); err != nil {
 			return err
 		}
+	}
+	for at := 0; at < n; {
+		rows, batch := e.part(n-at, e.most)
+		t, err := e.imagesOf(batch)
+		if err == nil {
+			err = e.current(t)
+		}
+		if err != nil {
+			return err
+		}
+		in := src[at*size : (at+rows)*size]
+		if rows < batch {
+			if len(e.padded) < batch*size {
+				e.padded = make([]float32, batch*size)
+			}
+			in = e.padded[:batch*size]
+			clear(in[copy(in, src[at*size:(at+rows)*size]):])
+		}
+		if err := t.program.SetFloats(t.images, in); err != nil {
+			return fmt.Errorf("nn: encoder: %w", err)
+		}
+		if err := t.run(dst[at*dim : (at+rows)*dim]); err != nil {
+			return err
+		}
+		at += rows
 	}
 	return nil
 }
@@ -147,14 +192,17 @@ func (e *Encoder) Texts(dst []float32, captions [][]int32) error {
 	rows := make([]float32, e.batch*dim)
 	part := make([][]int32, 0, e.batch)
 	for _, length := range slices.Sorted(maps.Keys(byLength)) {
-		t, err := e.textsOf(length)
-		if err != nil {
-			return err
-		}
-		if err := e.current(t); err != nil {
-			return err
-		}
-		for chunk := range slices.Chunk(byLength[length], e.batch) {
+		for left := byLength[length]; len(left) > 0; {
+			n, size := e.part(len(left), e.batch)
+			var chunk []int
+			chunk, left = left[:n], left[n:]
+			t, err := e.textsOf(textShape{length, size})
+			if err == nil {
+				err = e.current(t)
+			}
+			if err != nil {
+				return err
+			}
 			part = part[:0]
 			for _, i := range chunk {
 				part = append(part, captions[i])
@@ -181,23 +229,20 @@ func (e *Encoder) current(t *tower) error {
 }
 
 // textsOf returns the program for captions of a length.
-func (e *Encoder) textsOf(length int) (*tower, error) {
-	if t := e.texts[length]; t != nil {
+func (e *Encoder) textsOf(shape textShape) (*tower, error) {
+	if t := e.texts[shape]; t != nil {
 		return t, nil
 	}
-	t, err := e.compile(func(b *graph.Builder, t *tower) { t.text, t.emb = e.model.text(b, e.batch, length) })
+	t, err := e.compile(func(b *graph.Builder, t *tower) { t.text, t.emb = e.model.text(b, shape.rows, shape.length) })
 	if err != nil {
 		return nil, err
 	}
-	t.ids = make([]int32, e.batch*length)
-	t.weights = make([]float32, e.batch*length)
+	t.ids = make([]int32, shape.rows*shape.length)
+	t.weights = make([]float32, shape.rows*shape.length)
 	if err := errors.Join(t.program.SetIDs(t.text.IDs, t.ids), t.program.SetFloats(t.text.Weights, t.weights)); err != nil {
 		return nil, fmt.Errorf("nn: encoder: %w", errors.Join(err, t.program.Close()))
 	}
-	if e.texts == nil {
-		e.texts = make(map[int]*tower)
-	}
-	e.texts[length] = t
+	e.texts[shape] = t
 	return t, nil
 }
 
@@ -213,12 +258,13 @@ func (t *tower) run(dst []float32) error {
 // Close frees the programs.
 func (e *Encoder) Close() error {
 	var errs []error
-	for _, length := range slices.Sorted(maps.Keys(e.texts)) {
-		errs = append(errs, e.texts[length].program.Close())
+	for _, t := range e.texts {
+		errs = append(errs, t.program.Close())
 	}
-	if e.images != nil {
-		errs = append(errs, e.images.program.Close())
+	for _, t := range e.images {
+		errs = append(errs, t.program.Close())
 	}
-	e.images, e.texts = nil, nil
+	clear(e.images)
+	clear(e.texts)
 	return errors.Join(errs...)
 }

@@ -87,7 +87,11 @@ func testEmbeddingsOnGPU(t *testing.T, g *graph.GPU) {
 		t.Fatal(err)
 	}
 	defer device.Close()
-	pictures := dataloader.Subset(d.Val, "some", []int{0, 1, 2})
+	indices := make([]int, 19) // programs of 16 and of 8 pictures
+	for i := range indices {
+		indices[i] = i
+	}
+	pictures := dataloader.Subset(d.Val, "some", indices)
 	var vectors [2][]float32
 	for i, e := range []*Embedder{host, device} {
 		images, err := e.Dataset(t.Context(), pictures, nil)

@@ -25,6 +25,10 @@ const (
 	embedBatch  = 64
 	embedValues = 1 << 24
 	embedTokens = 1 << 12
+
+	embedBatchGPU  = 256 // and on a GPU, which takes more to be busy
+	embedValuesGPU = 1 << 26
+	embedTokensGPU = 1 << 17
 )
 
 // Embedder turns pictures and captions into embeddings of length one: the dot product of two is their similarity.
@@ -355,13 +359,20 @@ func newEmbedder(c Config, model *nn.Model, words vocabulary, backend graph.Back
 	if c.Model.Has(nn.VisionTower) {
 		size := c.transform().Len()
 		e.batch = max(1, min(embedBatch, embedValues/size, embedTokens/c.Model.Vision.Tokens()))
+		if _, ok := backend.(*graph.GPU); ok {
+			e.batch = max(1, min(embedBatchGPU, embedValuesGPU/size, embedTokensGPU/c.Model.Vision.Tokens()))
+		}
 		e.pixels = make([]float32, e.batch*size)
+	}
+	captions := embedBatch
+	if _, ok := backend.(*graph.GPU); ok {
+		captions = embedBatchGPU
 	}
 	var err error
 	if e.encoder, err = nn.NewEncoder(model, backend, e.batch); err != nil {
 		return nil, err
 	}
-	e.texts, err = nn.NewEncoder(model, backend, embedBatch)
+	e.texts, err = nn.NewEncoder(model, backend, captions)
 	return e, err
 }
 
