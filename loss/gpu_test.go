@@ -27,7 +27,7 @@ func openGPU(t *testing.T) (g *graph.GPU, set func(seed int)) {
 	set = func(int) {}
 	if path == "" && !fake.Real() {
 		var kernels []string
-		for _, name := range []string{"contrast", "elementwise", "optim", "reduce"} {
+		for _, name := range []string{"contrast", "elementwise", "gemm", "optim", "reduce"} {
 			kernels = append(kernels, "../cuda/kernels/"+name+".cu")
 		}
 		path, err := fake.Build(context.Background(), t.TempDir(), "../cuda/kernels", kernels)
