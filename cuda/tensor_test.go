@@ -211,3 +211,26 @@ func TestTensorErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestOvertaking runs a kernel that is right only if its warps keep step, which they do in some blocks and not in others.
+func TestOvertaking(t *testing.T) {
+	wrong := 0
+	const seeds = 16
+	for seed := range seeds {
+		d := openFake(t, seed)
+		do(t, d, func(t *Thread) error {
+			y := must(t.Alloc(4 * 64))
+			must(0, runOne(t, "overtaken", 64, 0, t.Args().Pointer(y)))
+			for i, v := range download(t, y, 64) {
+				if v != float32(63-i) {
+					wrong++
+					break
+				}
+			}
+			return nil
+		})
+	}
+	if wrong == 0 || wrong == seeds {
+		t.Errorf("%d of %d seeds show that a warp overtakes another", wrong, seeds)
+	}
+}

@@ -104,6 +104,16 @@ KERNEL(halves, BF16 *y, float *z, const float *x, int n, int by) {
 // askew reads 16 bytes at an address that is no multiple of 16.
 KERNEL(askew, float *x) { store8(x, load8(x + 2)); }
 
+// overtaken lets each of two warps read what the other has written, and write there again; that all have read is not waited for.
+KERNEL(overtaken, float *y) {
+    SHARED(float, part, 64);
+    part[thread_x] = thread_x;
+    barrier();
+    float v = shuffle_xor(part[63 - thread_x], 0);
+    part[thread_x] = -1;
+    y[thread_x] = v;
+}
+
 #if defined(TENSOR_CORES)
 // product_bf16: d (16, 8) += a (16, 16)·b (16, 8) by one warp, values of bfloat16 loaded as matrices.
 KERNEL(product_bf16, float *d, const unsigned short *a, const unsigned short *b) {

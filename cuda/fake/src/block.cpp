@@ -145,44 +145,44 @@ std::string waitingFor(size_t first, size_t end) {
     return "nothing";
 }
 
-// meet lets those go on who all wait for each other. It returns false when nobody can go on.
-bool meet(bool &stuck) {
+// meetWarp lets a warp go on whose threads all wait for each other, and returns whether it does. trouble says why it never will.
+bool meetWarp(size_t first) {
     auto &fibers = block->fibers;
-    bool went = false;
-    for (size_t w = 0; w < fibers.size(); w += 32) {
-        size_t end = std::min(fibers.size(), w + 32), waiting = 0;
-        for (size_t i = w; i < end; i++)
-            waiting += fibers[i].state == atExchange;
-        if (waiting == end - w) {
-            for (size_t i = w; i < end; i++) {
-                if (strcmp(fibers[i].operation, fibers[w].operation) != 0) {
-                    block->trouble = at(fibers[i].place) + " has come to " + fibers[i].operation + " where others of its warp have come to " +
-                                     fibers[w].operation;
-                    stuck = true;
-                    return false;
-                }
-                fibers[i].state = ready;
+    size_t end = std::min(fibers.size(), first + 32), waiting = 0;
+    for (size_t i = first; i < end; i++)
+        waiting += fibers[i].state == atExchange;
+    if (waiting < end - first) {
+        for (size_t i = first; i < end && waiting; i++)
+            if (fibers[i].state == ended || fibers[i].state == atBarrier) {
+                block->trouble = waitingFor(first, end) + " waits for " + at(fibers[i].place) + ", which has " +
+                                 (fibers[i].state == ended ? "ended" : "come to a barrier");
+                break;
             }
-            went = true;
-        } else if (waiting) {
-            for (size_t i = w; i < end; i++)
-                if (fibers[i].state == ended || fibers[i].state == atBarrier) {
-                    block->trouble = waitingFor(w, end) + " waits for " + at(fibers[i].place) + ", which has " +
-                                     (fibers[i].state == ended ? "ended" : "come to a barrier");
-                    stuck = true;
-                    return false;
-                }
-        }
+        return false;
     }
-    bool all = true;
+    for (size_t i = first; i < end; i++) {
+        if (strcmp(fibers[i].operation, fibers[first].operation) != 0) {
+            block->trouble = at(fibers[i].place) + " has come to " + fibers[i].operation + " where others of its warp have come to " +
+                             fibers[first].operation;
+            return false;
+        }
+        fibers[i].state = ready;
+    }
+    return true;
+}
+
+// meetBlock lets a block go on whose threads all wait at the barrier.
+bool meetBlock() {
+    auto &fibers = block->fibers;
     for (auto &f : fibers)
-        all = all && (f.state == atBarrier || f.state == ended);
-    if (all)
-        for (auto &f : fibers)
-            if (f.state == atBarrier) {
-                f.state = ready;
-                went = true;
-            }
+        if (f.state != atBarrier && f.state != ended)
+            return false;
+    bool went = false;
+    for (auto &f : fibers)
+        if (f.state == atBarrier) {
+            f.state = ready;
+            went = true;
+        }
     return went;
 }
 
@@ -203,25 +203,50 @@ void onFault(int sig, siginfo_t *info, void *context) {
     signal(sig, SIG_DFL);
 }
 
-// runFibers runs one block to its end.
+// runFibers runs one block to its end. In some blocks a warp goes on as far as it can before the next one runs, in others all keep
+// step.
 int runFibers(Random &random) {
     auto &fibers = block->fibers;
-    std::vector<size_t> order(fibers.size());
+    size_t warps = (fibers.size() + 31) / 32;
+    std::vector<size_t> order(fibers.size()), turns(warps);
     for (size_t i = 0; i < order.size(); i++)
         order[i] = i;
+    for (size_t i = 0; i < warps; i++)
+        turns[i] = i;
+    bool ahead = random.seed && random.below(2);
+    std::vector<size_t> lanes(32);
     for (;;) {
-        random.shuffle(order);
-        for (size_t i : order)
-            if (fibers[i].state == ready)
-                resume(fibers[i]);
-        bool left = false, stuck = false;
+        bool went = false;
+        if (ahead) {
+            random.shuffle(turns);
+            for (size_t w : turns)
+                do {
+                    lanes.clear();
+                    for (size_t i = w * 32; i < std::min(fibers.size(), w * 32 + 32); i++)
+                        if (fibers[i].state == ready)
+                            lanes.push_back(i);
+                    random.shuffle(lanes);
+                    for (size_t i : lanes)
+                        resume(fibers[i]);
+                } while (meetWarp(w * 32));
+        } else {
+            random.shuffle(order);
+            for (size_t i : order)
+                if (fibers[i].state == ready)
+                    resume(fibers[i]);
+            for (size_t w = 0; w < warps; w++)
+                went = meetWarp(w * 32) || went;
+        }
+        bool left = false;
         for (auto &f : fibers)
             left = left || f.state != ended;
         if (!left)
             return success;
-        if (!meet(stuck)) {
-            if (!stuck)
-                block->trouble = "some threads of a block wait at a barrier, others at a shuffle";
+        went = meetBlock() || went;
+        if (!block->trouble.empty())
+            return launchFailed;
+        if (!went) {
+            block->trouble = "some threads of a block wait at a barrier, others at a shuffle";
             return launchFailed;
         }
     }
