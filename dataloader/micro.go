@@ -27,10 +27,10 @@ type current struct {
 	loaded          int    // micro-batches loaded for the first time
 
 	// Of batches with several micro-batches.
-	places  []float32 // (K, M, 3, Size, Size)
-	holds   []int     // the micro-batch in each place, -1: none
-	again   []slot    // (K, M) pictures read again, straight into their place; empty if all have a place
-	pending []int     // of each place, pictures that have not been waited for
+	places  held   // K·M pictures
+	holds   []int  // the micro-batch in each place, -1: none
+	again   []slot // (K, M) pictures read again, straight into their place; empty if all have a place
+	pending []int  // of each place, pictures that have not been waited for
 }
 
 // begin starts on a batch.
@@ -54,9 +54,9 @@ func (c *current) forget() {
 // keep allocates the places: as many as Config.Keep allows, at least two, so that
 // one can be filled while the other is in use.
 func (l *Loader) keep() {
-	c, micro, values := &l.current, l.cfg.Micro, l.cfg.Transform.Len()
-	n := min(l.micros, max(2, l.cfg.Keep/(4*micro*values)))
-	c.places = make([]float32, n*micro*values)
+	c, micro := &l.current, l.cfg.Micro
+	n := min(l.micros, max(2, l.cfg.Keep/(micro*l.cfg.pictureBytes())))
+	c.places = l.cfg.newHeld(n * micro)
 	c.holds, c.pending = slices.Repeat([]int{-1}, n), make([]int, n)
 	if n == l.micros {
 		return
@@ -68,19 +68,19 @@ func (l *Loader) keep() {
 		} else {
 			c.again[i].done = c.again[i-1].done
 		}
-		c.again[i].data = c.places[i*values : (i+1)*values : (i+1)*values]
+		c.again[i].data = l.cfg.part(c.places, i, 1)
 	}
 }
 
 // place is the memory of micro-batch i of the current batch, which takes it.
-func (l *Loader) place(i int) []float32 {
+func (l *Loader) place(i int) held {
 	c := &l.current
 	if l.micros == 1 {
-		return c.batch.Images
+		return c.batch.shown()
 	}
-	k, n := i%len(c.holds), l.cfg.Micro*l.cfg.Transform.Len()
+	k := i % len(c.holds)
 	c.holds[k] = i
-	return c.places[k*n : (k+1)*n : (k+1)*n]
+	return l.cfg.part(c.places, k*l.cfg.Micro, l.cfg.Micro)
 }
 
 // Load sets the pictures of b, the batch that Next returned last, to those of
@@ -132,7 +132,7 @@ func (l *Loader) load(ctx context.Context, i int) error {
 	if err := l.await(ctx, i%n); err != nil {
 		return err
 	}
-	c.batch.Images = l.place(i)
+	c.batch.show(l.place(i))
 	return nil
 }
 

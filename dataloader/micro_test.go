@@ -28,19 +28,20 @@ func takeMicro(t testing.TB, l *Loader, n int) (list []Batch, restarts int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			images = append(images, b.Images...)
+			images = append(images, valuesOf(t, b)...)
 		}
 		size := l.cfg.Micro * l.cfg.Transform.Len()
 		for i := l.micros - 1; i >= 0; i-- {
 			if err := l.Load(context.Background(), b, i); err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(b.Images, images[i*size:(i+1)*size]) {
+			if !slices.Equal(valuesOf(t, b), images[i*size:(i+1)*size]) {
 				t.Fatalf("step %d: micro-batch %d has other pictures in the second pass", b.Step, i)
 			}
 		}
 		c := *b
 		c.Images, c.Items, c.Index = images, slices.Clone(b.Items), slices.Clone(b.Index)
+		c.Pixels, c.Tables = nil, nil
 		list = append(list, c)
 		l.Recycle(b)
 	}
@@ -60,7 +61,7 @@ func tailBroken(n int, seed uint64) map[int]string {
 }
 
 // Batches in parts are the batches in one piece, whatever is kept, whoever decodes, and also when a batch has to begin
-// again for want of pictures that can be read.
+// again for want of pictures that can be read. So are those of pixels.
 func TestMicroBatches(t *testing.T) {
 	const batches = 20
 	for name, broken := range map[string]map[int]string{"whole": nil, "broken": {3: "x", 33: "panic"}, "tail": tailBroken(60, 11)} {
@@ -68,11 +69,16 @@ func TestMicroBatches(t *testing.T) {
 		c := Config{Batch: 8, Seed: 11, Workers: 3, MaxBroken: 1}
 		whole := newLoader(t, ds, c)
 		want := take(t, whole, batches)
-		for _, tt := range []struct{ micro, keep, workers, prefetch int }{
-			{8, 1, 2, 0}, {4, 1, 1, 1}, {2, 1, 3, 0}, {2, 3 * 2 * 4 * small.Len(), 2, 0}, {1, 1, 5, 1}, {1, 0, 2, 0},
+		for _, tt := range []struct {
+			micro, keep, workers, prefetch int
+			pixels                         bool
+		}{
+			{8, 1, 2, 0, false}, {4, 1, 1, 1, false}, {2, 1, 3, 0, false}, {2, 3 * 2 * 4 * small.Len(), 2, 0, false},
+			{1, 1, 5, 1, false}, {1, 0, 2, 0, false},
+			{8, 1, 2, 0, true}, {4, 1, 1, 1, true}, {2, 3 * 2 * (small.Len() + 3*256*4), 2, 0, true}, {1, 1, 5, 1, true}, {1, 0, 2, 0, true},
 		} {
 			c := c
-			c.Micro, c.Keep, c.Workers, c.Prefetch = tt.micro, tt.keep, tt.workers, tt.prefetch
+			c.Micro, c.Keep, c.Workers, c.Prefetch, c.Pixels = tt.micro, tt.keep, tt.workers, tt.prefetch, tt.pixels
 			l := newLoader(t, ds, c)
 			got, restarts := takeMicro(t, l, batches)
 			if !reflect.DeepEqual(got, want) {
@@ -94,6 +100,7 @@ func TestRestoreMicroBatches(t *testing.T) {
 	c := Config{Batch: 8, Micro: 2, Keep: 1, Workers: 3, Seed: 11}
 	want, _ := takeMicro(t, newLoader(t, ds, c), 20)
 	for _, at := range []int{0, 1, 6, 7, 13} {
+		c.Pixels = at%2 == 1
 		l := newLoader(t, ds, c)
 		takeMicro(t, l, at)
 		b := next(t, l)
@@ -106,6 +113,7 @@ func TestRestoreMicroBatches(t *testing.T) {
 		if s.Step != at {
 			t.Fatalf("state of step %d while batch %d is being loaded", s.Step, at)
 		}
+		c.Pixels = !c.Pixels // a state says nothing of it
 		resumed := newLoader(t, ds, c)
 		if err := resumed.Restore(s); err != nil {
 			t.Fatal(err)
@@ -145,9 +153,9 @@ func TestMemoryDoesNotGrowWithTheBatch(t *testing.T) {
 		b := next(t, l)
 		floats := cap(b.Images)
 		for i := range l.slots {
-			floats += cap(l.slots[i].data)
+			floats += cap(l.slots[i].data.values)
 		}
-		floats += cap(l.current.places)
+		floats += cap(l.current.places.values)
 		if first == 0 {
 			first = floats
 		}
@@ -259,7 +267,7 @@ func TestLoadRefuses(t *testing.T) {
 // In steady state micro-batches cost no memory, also where pictures are read again.
 func TestMicroBatchAllocations(t *testing.T) {
 	for _, batch := range []int{32, 256} {
-		l := newLoader(t, numbered(batch*4), Config{Batch: batch, Micro: 8, Keep: 1, Workers: 2})
+		l := newLoader(t, numbered(batch*4), Config{Batch: batch, Micro: 8, Keep: 1, Workers: 2, Pixels: batch == 256})
 		pass := func() {
 			b := next(t, l)
 			for i := range 2 * l.micros {

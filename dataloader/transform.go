@@ -107,29 +107,59 @@ func (t Transform) Len() int {
 // Apply panics if dst has not the length t.Len(), im not the pixels that its size asks
 // for, or t.Geometry takes no picture of such a size: see [Transform.Fit].
 func (t Transform) Apply(dst []float32, im *Image, rng *rand.Rand) {
-	if len(dst) != t.Len() || t.Size < 1 {
-		w, h := t.bounds()
-		panic(fmt.Sprintf("dataloader: Transform.Apply: dst of %d values, want 3·%d·%d", len(dst), h, w))
+	t.checkLen("Apply", len(dst))
+	s, flip, turns := t.augmented("Apply", im, rng)
+	var table [3][256]float32
+	t.Normalize.fill(&table, s)
+	s.write(dst, flip, turns, &table)
+}
+
+// ApplyPixels is [Transform.Apply] but for the last step. It writes the bytes to pixels (3, Size, Size), and to table
+// (3, 256) what Apply has in their place: value i of channel c is table[256·c + pixels[i]], bit for bit.
+//
+// ApplyPixels panics as Apply does, and if table has not 3·256 values.
+func (t Transform) ApplyPixels(pixels []byte, table []float32, im *Image, rng *rand.Rand) {
+	t.checkLen("ApplyPixels", len(pixels))
+	if len(table) != tableLen {
+		panic(fmt.Sprintf("dataloader: Transform.ApplyPixels: table of %d values, want 3·256", len(table)))
 	}
+	s, flip, turns := t.augmented("ApplyPixels", im, rng)
+	var values [3][256]float32
+	t.Normalize.fill(&values, s)
+	for c := range values {
+		copy(table[256*c:], values[c][:])
+	}
+	s.writePixels(pixels, flip, turns)
+}
+
+// tableLen is how many values ApplyPixels writes to a table.
+const tableLen = 3 * 256
+
+// checkLen panics if n is not the length of a result.
+func (t Transform) checkLen(what string, n int) {
+	if n != t.Len() || t.Size < 1 {
+		w, h := t.bounds()
+		panic(fmt.Sprintf("dataloader: Transform.%s: dst of %d values, want 3·%d·%d", what, n, h, w))
+	}
+}
+
+// augmented returns im cut and resized, and how it is to be mirrored and turned.
+func (t Transform) augmented(what string, im *Image, rng *rand.Rand) (s view, flip bool, turns int) {
 	if err := im.check(); err != nil {
-		panic("dataloader: Transform.Apply: " + err.Error())
+		panic("dataloader: Transform." + what + ": " + err.Error())
 	}
 	s, err := t.view(im)
 	if err != nil {
-		panic("dataloader: Transform.Apply: " + err.Error())
+		panic("dataloader: Transform." + what + ": " + err.Error())
 	}
 	var bits uint64
 	if rng != nil && (t.Flip || t.Turn) {
 		bits = rng.Uint64()
 	}
-	flip := t.Flip && bits&1 == 1
-	turns := 0
 	if t.Turn {
 		turns = int(bits >> 1 & 3)
 	}
-	var table [3][256]float32
-	t.Normalize.fill(&table, s)
-	s.write(dst, flip, turns, &table)
+	return s, t.Flip && bits&1 == 1, turns
 }
 
 // Fit returns im cut and resized, before augmentation. Apply takes it as it is. The
@@ -291,9 +321,44 @@ func (n Normalize) fill(table *[3][256]float32, v view) {
 // write maps v to dst (3, height, width) through table, mirrored and then turned
 // counter-clockwise. What is turned is a square.
 func (v view) write(dst []float32, flip bool, turns int, table *[3][256]float32) {
-	// The source of dst pixel (x, y) lies at start + x*dx + y*dy.
+	start, dx, dy := v.path(flip, turns)
+	for y := range v.height {
+		p := start + y*dy
+		r, g, b := lines(dst, v, y)
+		g, b = g[:len(r)], b[:len(r)]
+		for x := range r {
+			px := v.pix[p : p+3 : p+3]
+			r[x], g[x], b[x] = table[0][px[0]], table[1][px[1]], table[2][px[2]]
+			p += dx
+		}
+	}
+}
+
+// writePixels is write without a table: the bytes as they are.
+func (v view) writePixels(dst []byte, flip bool, turns int) {
+	start, dx, dy := v.path(flip, turns)
+	for y := range v.height {
+		p := start + y*dy
+		r, g, b := lines(dst, v, y)
+		g, b = g[:len(r)], b[:len(r)]
+		for x := range r {
+			px := v.pix[p : p+3 : p+3]
+			r[x], g[x], b[x] = px[0], px[1], px[2]
+			p += dx
+		}
+	}
+}
+
+// lines returns line y of the three channels of dst (3, height, width).
+func lines[T float32 | byte](dst []T, v view, y int) (r, g, b []T) {
+	plane, from := v.width*v.height, y*v.width
+	return dst[from:][:v.width], dst[plane+from:][:v.width], dst[2*plane+from:][:v.width]
+}
+
+// path says where pixel (x, y) of a result comes from, v being mirrored and then turned
+// counter-clockwise: from start + x*dx + y*dy.
+func (v view) path(flip bool, turns int) (start, dx, dy int) {
 	right, down := (v.width-1)*v.step, (v.height-1)*v.stride
-	var start, dx, dy int
 	switch turns {
 	case 0:
 		start, dx, dy = 0, v.step, v.stride
@@ -318,16 +383,5 @@ func (v view) write(dst []float32, flip bool, turns int, table *[3][256]float32)
 			dy = -dy
 		}
 	}
-	plane := v.width * v.height
-	red, green, blue := dst[:plane], dst[plane:2*plane], dst[2*plane:3*plane]
-	for y := range v.height {
-		p := start + y*dy
-		r, g, b := red[y*v.width:][:v.width], green[y*v.width:][:v.width], blue[y*v.width:][:v.width]
-		g, b = g[:len(r)], b[:len(r)]
-		for x := range r {
-			px := v.pix[p : p+3 : p+3]
-			r[x], g[x], b[x] = table[0][px[0]], table[1][px[1]], table[2][px[2]]
-			p += dx
-		}
-	}
+	return start, dx, dy
 }

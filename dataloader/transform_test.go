@@ -89,6 +89,39 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// Pixels and their table are the values of Apply, bit for bit, whatever is made of a picture.
+func TestApplyPixels(t *testing.T) {
+	fixed := Normalize{Mean: [3]float64{0.48, 0.46, 0.41}, Std: [3]float64{0.27, 0.26, 0.28}}
+	scaled := fixed
+	scaled.Scale = 1.0 / 255
+	for _, n := range []Normalize{{}, fixed, scaled} {
+		for _, tr := range []Transform{
+			{Size: 1}, {Size: 5}, {Size: 12, Pictures: Pictures{JPEG: JPEGReference}}, {Size: 33, Flip: true}, {Size: 8, Flip: true, Turn: true},
+			{Size: 6, Width: 9, Flip: true, Geometry: Geometry{Resize: ResizeExact, Height: 7, Width: 9, Filter: "bicubic"}},
+			{Size: 10, Width: 4, Geometry: Geometry{Resize: ResizeShortest, Side: 11, Filter: "bilinear", Middle: MiddleEven}},
+			{Size: 20, Width: 16, Flip: true, Geometry: Geometry{Resize: ResizeNone}},
+		} {
+			tr.Normalize = n
+			if err := tr.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			for _, size := range [][2]int{{5, 5}, {33, 33}, {9, 16}, {20, 12}, {8, 8}} {
+				im := noise(size[0], size[1], 3)
+				for draw := range uint64(8) {
+					want, pixels, table := make([]float32, tr.Len()), make([]byte, tr.Len()), make([]float32, 3*256)
+					tr.Apply(want, im, bitsFor(t, draw))
+					tr.ApplyPixels(pixels, table, im, bitsFor(t, draw))
+					for i, v := range looked(pixels, table) {
+						if math.Float32bits(v) != math.Float32bits(want[i]) {
+							t.Fatalf("%+v of %v, draw %d: value %d is %v, want %v", tr, size, draw, i, v, want[i])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestApplyKnownTurn(t *testing.T) {
 	// Red right of black, on a row of green and blue: turned counter-clockwise,
 	// the right column becomes the top row.
@@ -246,6 +279,12 @@ func TestApplyPanics(t *testing.T) {
 		"dst of 11 values, want 3·2·2": func() { Transform{Size: 2}.Apply(make([]float32, 11), noise(2, 2, 1), nil) },
 		"size 2×2 with 11 bytes, want 12": func() {
 			Transform{Size: 2}.Apply(make([]float32, 12), &Image{Width: 2, Height: 2, Pix: make([]byte, 11)}, nil)
+		},
+		"ApplyPixels: dst of 13 values, want 3·2·2": func() {
+			Transform{Size: 2}.ApplyPixels(make([]byte, 13), make([]float32, 768), noise(2, 2, 1), nil)
+		},
+		"table of 767 values, want 3·256": func() {
+			Transform{Size: 2}.ApplyPixels(make([]byte, 12), make([]float32, 767), noise(2, 2, 1), nil)
 		},
 		"no image": func() { Transform{Size: 2}.Apply(make([]float32, 12), nil, nil) },
 	} {
