@@ -26,6 +26,8 @@ type engine interface {
 	// bindFloats and bindIDs set the memory of a leaf, by reference.
 	bindFloats(leaf int, data []float32)
 	bindIDs(leaf int, data []int32)
+	// bindPixels sets a leaf that is no parameter to what stands for its values, by reference.
+	bindPixels(leaf int, data pictures)
 	// bindSink sets where a gradient goes.
 	bindSink(sink int, data []float32)
 	// accumulate says whether gradients are added to what is there.
@@ -61,6 +63,7 @@ func (b cpu) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 		memory: kernel.NewMemory(p.words),
 		lent:   lent,
 		leaves: make([][]float32, len(p.leaves)),
+		shown:  make([]cpuPictures, len(p.leaves)),
 		sinks:  make([][]float32, len(p.sinks)),
 		users:  make([][]use, len(p.leaves)),
 		dirty:  true,
@@ -92,7 +95,8 @@ type cpuEngine struct {
 	lent   []float32 // of the gradients, with other values before them
 	calls  []*call   // of plan.steps
 	leaves [][]float32
-	users  [][]use // of each leaf
+	shown  []cpuPictures // of each leaf
+	users  [][]use       // of each leaf
 	sinks  [][]float32
 	add    bool
 	dirty  bool // the outputs of the ops with direct sinks are to be set
@@ -101,8 +105,30 @@ type cpuEngine struct {
 // use is an operand of a step.
 type use struct{ step, operand int }
 
+// cpuPictures are what is bound to a leaf in place of values, if pixels is not nil, and memory for the values.
+type cpuPictures struct {
+	pictures
+	values []float32 // nil: none yet
+}
+
+// look finds the values of a leaf that is bound to pixels.
+func (e *cpuEngine) look(leaf int) {
+	if s := &e.shown[leaf]; s.pixels != nil {
+		s.expand(e.pool, s.values)
+	}
+}
+
+func (e *cpuEngine) bindPixels(leaf int, data pictures) {
+	s := &e.shown[leaf]
+	if s.values == nil {
+		s.values = make([]float32, len(data.pixels))
+	}
+	e.bindFloats(leaf, s.values)
+	s.pictures = data
+}
+
 func (e *cpuEngine) bindFloats(leaf int, data []float32) {
-	e.leaves[leaf] = data
+	e.leaves[leaf], e.shown[leaf].pictures = data, pictures{}
 	for _, u := range e.users[leaf] {
 		e.calls[u.step].in[u.operand] = data
 	}
@@ -127,6 +153,7 @@ func (e *cpuEngine) accumulate(on bool) {
 func (e *cpuEngine) floats(slot int) []float32 {
 	s := e.plan.slots[slot]
 	if s.leaf >= 0 {
+		e.look(s.leaf)
 		return e.leaves[s.leaf]
 	}
 	memory := e.arena
@@ -144,6 +171,9 @@ func (e *cpuEngine) copyValue(slot int, dst []float32) error {
 }
 
 func (e *cpuEngine) forward() error {
+	for i := range e.shown {
+		e.look(i)
+	}
 	for i, c := range e.calls[:e.plan.forward] {
 		e.plan.steps[i].kind.run(c)
 	}
@@ -200,9 +230,15 @@ func (e *cpuEngine) deliver(i int) {
 	}
 }
 
-func (e *cpuEngine) arenaBytes() int { return 4 * len(e.arena) }
+func (e *cpuEngine) arenaBytes() int {
+	n := len(e.arena)
+	for i := range e.shown {
+		n += len(e.shown[i].values)
+	}
+	return 4 * n
+}
 
 func (e *cpuEngine) close() {
 	e.memory.Free()
-	e.arena, e.lent, e.calls, e.leaves, e.sinks = nil, nil, nil, nil, nil
+	e.arena, e.lent, e.calls, e.leaves, e.shown, e.sinks = nil, nil, nil, nil, nil, nil
 }

@@ -52,13 +52,15 @@ const (
 
 // gpuLeaf is a leaf: what is bound to it, and where that is on the device.
 type gpuLeaf struct {
-	floats []float32
-	ids    []int32
-	own    cuda.Pointer // the Program's own place, 0: none yet
-	half   cuda.Pointer // a copy in bfloat16, 0: nobody reads it
-	order  cuda.Pointer // of ids that an embedding's gradient reads: their places, by ascending id
-	stages [2]gpuStage
-	turn   int // the stage of the next run
+	floats   []float32
+	ids      []int32
+	pictures              // in place of floats, if pixels is not nil
+	looked   []float32    // values of pictures, for the host
+	own      cuda.Pointer // the Program's own place, 0: none yet
+	half     cuda.Pointer // a copy in bfloat16, 0: nobody reads it
+	order    cuda.Pointer // of ids that an embedding's gradient reads: their places, by ascending id
+	stages   gpuStages
+	bytes    gpuStages // of pictures
 }
 
 // gpuSink is a gradient on its way to the caller.
@@ -215,7 +217,11 @@ func (e *gpuEngine) queue(t *cuda.Thread) *gpuQueue {
 
 func (e *gpuEngine) bindFloats(leaf int, data []float32) {
 	e.dirty = e.dirty || e.plan.leaves[leaf].param
-	e.leaves[leaf].floats = data
+	e.leaves[leaf].floats, e.leaves[leaf].pictures = data, pictures{}
+}
+
+func (e *gpuEngine) bindPixels(leaf int, data pictures) {
+	e.leaves[leaf].floats, e.leaves[leaf].pictures = nil, data
 }
 
 func (e *gpuEngine) bindIDs(leaf int, data []int32) { e.leaves[leaf].ids = data }
@@ -310,6 +316,9 @@ func (e *gpuEngine) upload(t *cuda.Thread, i int) error {
 			return stage(e, t, leaf, [][]int32{leaf.ids}, []cuda.Pointer{to})
 		}
 		return stage(e, t, leaf, [][]int32{leaf.ids, order(leaf.ids)}, []cuda.Pointer{to, leaf.order})
+	}
+	if leaf.pixels != nil {
+		return e.stagePictures(t, leaf, to)
 	}
 	from, _, err := e.gpu.find(leaf.floats)
 	switch {
@@ -479,8 +488,16 @@ func (e *gpuEngine) deliver(q *gpuQueue, i int) {
 
 // floats reads an output when it is asked for. What cannot be read is NaN, and the next run says why.
 func (e *gpuEngine) floats(slot int) []float32 {
-	if leaf := e.plan.slots[slot].leaf; leaf >= 0 {
-		return e.leaves[leaf].floats
+	if i := e.plan.slots[slot].leaf; i >= 0 {
+		leaf := &e.leaves[i]
+		if leaf.pixels == nil {
+			return leaf.floats
+		}
+		if leaf.looked == nil {
+			leaf.looked = make([]float32, len(leaf.pixels))
+		}
+		leaf.expand(nil, leaf.looked)
+		return leaf.looked
 	}
 	if !e.fresh {
 		if err := e.gpu.do(e.read); err != nil {

@@ -9,7 +9,8 @@ import (
 )
 
 // MemoryFor returns how many bytes of the device a Program would take that is compiled and run so, beyond what is taken now: all
-// but its parameters and their gradients, which may be resident. It takes none of them.
+// but its parameters and their gradients, which may be resident. It takes none of them. Inputs are taken to be bound to
+// values: one that is bound to pixels takes less, unless its pictures are tiny.
 func (g *GPU) MemoryFor(b *Builder, c Config) (int, error) {
 	bytes := 0
 	c.Backend = counter{g, &bytes}
@@ -55,7 +56,7 @@ func (c counter) load(p *plan, lent []float32, seed *uint64) (engine, error) {
 		if e.leaves[i].order != 0 {
 			n *= 2
 		}
-		*c.bytes += len(e.leaves[i].stages) * 4 * n
+		*c.bytes += len(e.leaves[i].stages.both) * 4 * n
 	}
 	return nil, errCounted
 }

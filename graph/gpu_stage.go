@@ -22,15 +22,23 @@ type gpuStage struct {
 	used   bool
 }
 
+// gpuStages are the two stages of an input, and which of them is the next run's.
+type gpuStages struct {
+	both [2]gpuStage
+	turn int
+}
+
 // word is an element of an input.
 type word interface{ ~float32 | ~int32 }
+
+// bytesOf returns the memory of words.
+func bytesOf[T word](s []T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), 4*len(s)) }
 
 // parallel is from how many bytes on several goroutines copy to pinned memory: one of them does some 10 GB/s.
 const parallel = 4 << 20
 
-// copyWords copies src to dst, at the same place of both.
-func copyWords[T word](dst []byte, src []T) {
-	from := unsafe.Slice((*byte)(unsafe.Pointer(&src[0])), 4*len(src))
+// copyBytes copies from to dst, of the same length.
+func copyBytes(dst, from []byte) {
 	if len(from) < parallel {
 		copy(dst, from)
 		return
@@ -46,26 +54,65 @@ func copyWords[T word](dst []byte, src []T) {
 
 // stage brings the same number of elements of each of parts to places on the device. They are read before it returns, and the host
 // waits for no more than the run before the last.
-func stage[T word](e *gpuEngine, t *cuda.Thread, leaf *gpuLeaf, parts [][]T, places []cuda.Pointer) (err error) {
-	s := &leaf.stages[leaf.turn]
-	leaf.turn = 1 - leaf.turn
+func stage[T word](e *gpuEngine, t *cuda.Thread, leaf *gpuLeaf, parts [][]T, places []cuda.Pointer) error {
 	n := 4 * len(parts[0])
-	if s.pin == nil {
-		if err := e.openStage(t, s, n*len(parts)); err != nil {
-			return err
-		}
-	} else if s.used {
-		if err := s.taken.Sync(); err != nil {
-			return err
-		}
+	s, err := e.nextStage(t, &leaf.stages, n*len(parts))
+	if err != nil {
+		return err
 	}
 	for i, part := range parts {
-		copyWords(s.pin.Bytes[i*n:(i+1)*n], part)
+		copyBytes(s.pin.Bytes[i*n:(i+1)*n], bytesOf(part))
 	}
+	return e.send(s, n*len(parts), func() (err error) {
+		for i, to := range places {
+			err = cmp.Or(err, e.gpu.stream.Copy(to, s.at.Add(i*n), n))
+		}
+		return err
+	})
+}
+
+// Pixels that a block of the kernel pixels takes.
+const pixelsPerBlock = 4096
+
+// stagePictures is stage of pictures: their tables and pixels go to the device, where their values are looked up.
+func (e *gpuEngine) stagePictures(t *cuda.Thread, leaf *gpuLeaf, to cuda.Pointer) error {
+	tables, n := 4*len(leaf.tables), 4*len(leaf.tables)+len(leaf.pixels)
+	s, err := e.nextStage(t, &leaf.bytes, n)
+	if err != nil {
+		return err
+	}
+	copyBytes(s.pin.Bytes[:tables], bytesOf(leaf.tables))
+	copyBytes(s.pin.Bytes[tables:n], leaf.pixels)
+	return e.send(s, n, func() error {
+		planes := leaf.planes()
+		plane := len(leaf.pixels) / planes
+		blocks := (plane + pixelsPerBlock - 1) / pixelsPerBlock
+		q := e.queue(t)
+		q.launch("pixels", cuda.Dim{X: planes * blocks}, cuda.Dim{X: 256}, 0, q.args(to, s.at.Add(tables), s.at).Int32(plane).Int32(blocks))
+		return q.err
+	})
+}
+
+// nextStage returns the stage of this run, of n bytes, which are the same number each time. The device needs nothing of it
+// any more.
+func (e *gpuEngine) nextStage(t *cuda.Thread, of *gpuStages, n int) (*gpuStage, error) {
+	s := &of.both[of.turn]
+	of.turn = 1 - of.turn
+	if s.pin == nil {
+		return s, e.openStage(t, s, n)
+	}
+	if s.used {
+		return s, s.taken.Sync()
+	}
+	return s, nil
+}
+
+// send brings n bytes of a stage to the device; take puts into the queue what brings them to their place.
+func (e *gpuEngine) send(s *gpuStage, n int, take func() error) error {
 	g := e.gpu
-	err = cmp.Or(g.up.Upload(s.at, s.pin, 0, n*len(parts)), s.copied.Record(g.up), g.stream.Wait(s.copied))
-	for i, to := range places {
-		err = cmp.Or(err, g.stream.Copy(to, s.at.Add(i*n), n))
+	err := cmp.Or(g.up.Upload(s.at, s.pin, 0, n), s.copied.Record(g.up), g.stream.Wait(s.copied))
+	if err == nil {
+		err = take()
 	}
 	s.used = true
 	return cmp.Or(err, s.taken.Record(g.stream))
@@ -73,7 +120,7 @@ func stage[T word](e *gpuEngine, t *cuda.Thread, leaf *gpuLeaf, parts [][]T, pla
 
 func (e *gpuEngine) openStage(t *cuda.Thread, s *gpuStage, n int) (err error) {
 	if s.at == 0 {
-		if s.at, err = e.take(t, n/4); err != nil {
+		if s.at, err = e.take(t, (n+3)/4); err != nil {
 			return err
 		}
 	}
@@ -95,18 +142,25 @@ func (e *gpuEngine) openStage(t *cuda.Thread, s *gpuStage, n int) (err error) {
 func (e *gpuEngine) closeStages(t *cuda.Thread) error {
 	var errs []error
 	for i := range e.leaves {
-		for j := range e.leaves[i].stages {
-			s := &e.leaves[i].stages[j]
-			if s.pin != nil {
-				errs = append(errs, t.FreePinned(s.pin))
+		for _, stages := range []*gpuStages{&e.leaves[i].stages, &e.leaves[i].bytes} {
+			for j := range stages.both {
+				errs = append(errs, stages.both[j].close(t))
 			}
-			for _, event := range []*cuda.Event{s.copied, s.taken} {
-				if event != nil {
-					errs = append(errs, event.Close())
-				}
-			}
-			*s = gpuStage{}
 		}
 	}
+	return errors.Join(errs...)
+}
+
+func (s *gpuStage) close(t *cuda.Thread) error {
+	var errs []error
+	if s.pin != nil {
+		errs = append(errs, t.FreePinned(s.pin))
+	}
+	for _, event := range []*cuda.Event{s.copied, s.taken} {
+		if event != nil {
+			errs = append(errs, event.Close())
+		}
+	}
+	*s = gpuStage{}
 	return errors.Join(errs...)
 }

@@ -106,6 +106,9 @@ func TestGPU(t *testing.T) {
 	t.Run("queue", func(t *testing.T) { testQueue(t, g, seeds, set) })
 	t.Run("reads", func(t *testing.T) { testReads(t, g, seeds, set) })
 	t.Run("residents that change", func(t *testing.T) { testResidentChanges(t, g, set) })
+	t.Run("pixels", func(t *testing.T) { testPixels(t, g, seeds, set) })
+	t.Run("pixels in turns", func(t *testing.T) { testPixelsInTurns(t, g, seeds, set) })
+	t.Run("pixels in bf16", func(t *testing.T) { testPixelsInTurns(t, half, min(seeds, 2), set) })
 	t.Run("errors of residents", func(t *testing.T) { testResidentErrors(t, g, seeds > 1) })
 	if seeds > 1 {
 		t.Run("lost", func(t *testing.T) { testLost(t, set) })
