@@ -28,7 +28,12 @@ func (t *trainer) estimate(ctx context.Context) error {
 		return nil
 	}
 	micro, length, width := t.config.MicroBatch, t.config.Model.Text.Length, t.config.Model.EmbedDim
-	t.batch = &dataloader.Batch{Images: make([]float32, micro*t.config.transform().Len())}
+	values := micro * t.config.transform().Len()
+	if t.gpu != nil {
+		t.batch = &dataloader.Batch{Pixels: make([]byte, values), Tables: make([]float32, micro*3*256)}
+	} else {
+		t.batch = &dataloader.Batch{Images: make([]float32, values)}
+	}
 	defer func() { t.batch = nil }()
 	if t.text != nil {
 		encoded := make([][]int32, micro)

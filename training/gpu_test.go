@@ -37,6 +37,7 @@ func TestGPU(t *testing.T) {
 	t.Run("embeddings", func(t *testing.T) { testEmbeddingsOnGPU(t, g) })
 	t.Run("demo", func(t *testing.T) { testDemoOnGPU(t, g) })
 	t.Run("kinds", func(t *testing.T) { testKindsOnGPU(t, g) })
+	t.Run("pixels", func(t *testing.T) { testPixelsOnGPU(t, g) })
 	t.Run("resume", func(t *testing.T) { testResumeAcrossDevices(t, g) })
 	t.Run("not finite", func(t *testing.T) { testNonFiniteOnGPU(t, g) })
 	t.Run("bf16", testBF16OnGPU)

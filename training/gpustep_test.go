@@ -134,6 +134,57 @@ func testKindsOnGPU(t *testing.T, g *graph.GPU) {
 	}
 }
 
+// Pictures that a GPU normalises are those of the host: steps on them have the same bits as steps on values.
+func testPixelsOnGPU(t *testing.T, g *graph.GPU) {
+	s, c := small()
+	c.MicroBatch, c.Flip, c.Turn = 4, true, true
+	d := tinyData(t, s)
+	run := func(asValues bool) (weights []float32, last Row) {
+		o := options(t)
+		o.GPU, o.keepPictures = g, 1
+		estimated := false
+		tr, err := newTrainer(c.resolve(d.Train), o, d, Observer{Estimate: func(Estimate) { estimated = true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.close()
+		if asValues {
+			tr.vision.bind = func(p *graph.Program, i, shard int) error {
+				p.SetSeed(tr.dropoutSeed(i, shard))
+				plane := s.Size * s.Size
+				values := make([]float32, len(tr.batch.Pixels))
+				for j, v := range tr.batch.Pixels {
+					values[j] = tr.batch.Tables[j/plane*256+int(v)]
+				}
+				return p.SetFloats(tr.vision.images, values)
+			}
+		}
+		if err := errors.Join(tr.resume(), tr.moveState(), tr.openValidation(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if !asValues { // it changes nothing
+			if err := tr.estimate(t.Context()); err != nil || !estimated {
+				t.Fatalf("estimate: %v", err)
+			}
+		}
+		tr.begin()
+		for range 3 {
+			if err := tr.iterate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(tr.collect(), g.Fetch(tr.model.Params.Learned())); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(tr.model.Params.Learned()), tr.last
+	}
+	weights, row := run(false)
+	want, wantRow := run(true)
+	if !slices.Equal(weights, want) || row.Loss != wantRow.Loss || row.GradNorm != wantRow.GradNorm {
+		t.Errorf("other weights, or loss %v and norm %v, want %v and %v", row.Loss, row.GradNorm, wantRow.Loss, wantRow.GradNorm)
+	}
+}
+
 // A run that is interrupted on one device and goes on on the other ends near one that stays on the CPU. All rows are
 // there, each once.
 func testResumeAcrossDevices(t *testing.T, g *graph.GPU) {

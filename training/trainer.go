@@ -176,6 +176,7 @@ func newTrainer(c Config, o Options, d *Data, watch Observer) (_ *trainer, err e
 	if t.loader, err = dataloader.New(d.Train, dataloader.Config{
 		Batch: c.Batch, Micro: c.MicroBatch, Keep: o.keepPictures, Workers: o.Workers, Seed: c.Seed, Transform: transform,
 		MaxBroken: maxBroken, SkippedPath: t.loaderList(), Shuffle: c.Shuffle,
+		Pixels: t.gpu != nil, // it normalises, and a quarter of the bytes goes there
 	}); err != nil {
 		return nil, err
 	}
@@ -334,8 +335,11 @@ func (t *trainer) loadImages(ctx context.Context, i int) error { return t.loader
 
 // bindImages binds the pictures of a shard of micro-batch i, which is loaded.
 func (t *trainer) bindImages(p *graph.Program, i, shard int) error {
-	n := len(t.batch.Images) / t.shards
 	p.SetSeed(t.dropoutSeed(i, shard))
+	if t.gpu != nil {
+		return p.SetPixels(t.vision.images, t.batch.Pixels, t.batch.Tables)
+	}
+	n := len(t.batch.Images) / t.shards
 	return p.SetFloats(t.vision.images, t.batch.Images[shard*n:(shard+1)*n])
 }
 
