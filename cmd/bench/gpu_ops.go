@@ -163,7 +163,7 @@ func (o *gpuOps) once() error {
 		}
 	}
 	if o.params > 0 {
-		return o.optimizer()
+		return errors.Join(o.pixels(o.params), o.optimizer())
 	}
 	return nil
 }
