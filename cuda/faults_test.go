@@ -32,9 +32,9 @@ func child(t *testing.T, env ...string) bool {
 	cmd := exec.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
 	cmd.Env = append(append(os.Environ(), childEnv+"="+t.Name()), env...)
 	out, err := cmd.CombinedOutput()
-	if at := bytes.Index(out, []byte("NOT RUN")); err == nil && at >= 0 {
-		line, _, _ := bytes.Cut(out[at:], []byte("\n"))
-		t.Skip(string(line))
+	if _, why, found := bytes.Cut(out, []byte("NOT RUN: ")); err == nil && found {
+		line, _, _ := bytes.Cut(why, []byte("\n"))
+		t.Skip("NOT RUN: ", string(line))
 	}
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Fatalf("%v: %v\n%s", env, err, out)
