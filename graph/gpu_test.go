@@ -3,19 +3,12 @@
 package graph
 
 import (
-	"context"
-	"errors"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/ebitengine/purego"
-
 	"relsim/cuda"
 	"relsim/cuda/fake"
-	"relsim/dynlib"
 	"relsim/kernel"
 )
 
@@ -23,32 +16,7 @@ import (
 // runs threads, one after the other: set chooses.
 func openGPU(t *testing.T) (g *GPU, seeds int, set func(seed int)) {
 	t.Helper()
-	path := os.Getenv(cuda.DriverEnv)
-	seeds, set = 1, func(int) {}
-	if path == "" && !fake.Real() {
-		files, err := filepath.Glob("../cuda/kernels/*.cu")
-		if err != nil {
-			t.Fatal(err)
-		}
-		path, err = fake.Build(context.Background(), t.TempDir(), "../cuda/kernels", files)
-		if errors.Is(err, fake.ErrNoCompiler) {
-			t.Skip("NOT RUN: the fake driver: ", err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv(cuda.DriverEnv, path)
-		t.Setenv(cuda.BLASEnv, path)
-		lib, err := dynlib.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reset, err := lib.Function("fakeReset")
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds, set = 9, func(seed int) { purego.SyscallN(reset, uintptr(seed)) }
-	}
+	seeds, set = fake.Orders(t, "../cuda/kernels")
 	d, err := cuda.Open(0)
 	if err != nil {
 		t.Fatal(err)

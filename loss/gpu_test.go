@@ -3,19 +3,13 @@
 package loss
 
 import (
-	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
-	"github.com/ebitengine/purego"
-
 	"relsim/cuda"
 	"relsim/cuda/fake"
-	"relsim/dynlib"
 	"relsim/graph"
 	"relsim/nn"
 )
@@ -23,25 +17,7 @@ import (
 // openGPU opens a GPU, or a driver that runs on the host where none is named; set chooses the order in which that one does things.
 func openGPU(t *testing.T) (g *graph.GPU, set func(seed int)) {
 	t.Helper()
-	path := os.Getenv(cuda.DriverEnv)
-	set = func(int) {}
-	if path == "" && !fake.Real() {
-		var kernels []string
-		for _, name := range []string{"contrast", "elementwise", "gemm", "optim", "reduce"} {
-			kernels = append(kernels, "../cuda/kernels/"+name+".cu")
-		}
-		path, err := fake.Build(context.Background(), t.TempDir(), "../cuda/kernels", kernels)
-		if errors.Is(err, fake.ErrNoCompiler) {
-			t.Skip("NOT RUN: the fake driver: ", err)
-		}
-		check(t, err)
-		t.Setenv(cuda.DriverEnv, path)
-		lib, err := dynlib.Open(path)
-		check(t, err)
-		reset, err := lib.Function("fakeReset")
-		check(t, err)
-		set = func(seed int) { purego.SyscallN(reset, uintptr(seed)) }
-	}
+	_, set = fake.Orders(t, "../cuda/kernels", "contrast", "elementwise", "gemm", "optim", "reduce")
 	d, err := cuda.Open(0)
 	check(t, err)
 	t.Cleanup(d.Close)

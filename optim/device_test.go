@@ -3,20 +3,15 @@
 package optim
 
 import (
-	"context"
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/ebitengine/purego"
-
 	"relsim/checkpoints"
 	"relsim/cuda"
 	"relsim/cuda/fake"
-	"relsim/dynlib"
 	"relsim/graph"
 	"relsim/nn"
 )
@@ -25,28 +20,7 @@ import (
 // runs threads and copies, one after the other: set chooses.
 func openGPU(t *testing.T) (g *graph.GPU, seeds int, set func(seed int)) {
 	t.Helper()
-	path := os.Getenv(cuda.DriverEnv)
-	seeds, set = 1, func(int) {}
-	if path == "" && !fake.Real() {
-		var err error
-		path, err = fake.Build(context.Background(), t.TempDir(), "../cuda/kernels", []string{"../cuda/kernels/optim.cu"})
-		if errors.Is(err, fake.ErrNoCompiler) {
-			t.Skip("NOT RUN: the fake driver: ", err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv(cuda.DriverEnv, path)
-		lib, err := dynlib.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reset, err := lib.Function("fakeReset")
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds, set = 9, func(seed int) { purego.SyscallN(reset, uintptr(seed)) }
-	}
+	seeds, set = fake.Orders(t, "../cuda/kernels", "optim")
 	d, err := cuda.Open(0)
 	if err != nil {
 		t.Fatal(err)
