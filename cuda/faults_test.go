@@ -147,7 +147,7 @@ func TestLoadKernels(t *testing.T) {
 // TestNVRTCFaults takes the embedded PTX, and says why in one line.
 func TestNVRTCFaults(t *testing.T) {
 	for _, tt := range []struct{ name, env, want string }{
-		{"missing", NVRTCEnv + "=/nowhere/libnvrtc.so", "NVRTC, the compiler of kernels (" + NVRTCEnv + "=/nowhere/libnvrtc.so): "},
+		{"missing", NVRTCEnv + "=/nowhere/libnvrtc.so", "the compiler of kernels (NVRTC) (" + NVRTCEnv + "=/nowhere/libnvrtc.so): "},
 		{"fails", "FAKECUDA_NVRTC_FAILS=1", "NVRTC_ERROR_COMPILATION (6): attention.cu(8): error: what it does not know: the kernels are"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -53,6 +53,6 @@ func sharedObject(stem string) func(version string) string {
 	}
 }
 
-var nvrtcToolkit = toolkit{"NVRTC, the compiler of kernels", NVRTCEnv, []string{"13", "12", "11.2", ""}, sharedObject("nvrtc")}
+var nvrtcToolkit = toolkit{"the compiler of kernels (NVRTC)", NVRTCEnv, []string{"13", "12", "11.2", ""}, sharedObject("nvrtc")}
 
 var cublasLtToolkit = toolkit{"cublasLt, the library of matrix products", BLASEnv, []string{"13", "12", "11", ""}, sharedObject("cublasLt")}

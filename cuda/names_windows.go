@@ -24,7 +24,7 @@ func toolkitFolders(string) []string {
 	return existing(patterns...)
 }
 
-var nvrtcToolkit = toolkit{"NVRTC, the compiler of kernels", NVRTCEnv, []string{"130", "120", "112"},
+var nvrtcToolkit = toolkit{"the compiler of kernels (NVRTC)", NVRTCEnv, []string{"130", "120", "112"},
 	func(version string) string { return "nvrtc64_" + version + "_0.dll" }}
 
 var cublasLtToolkit = toolkit{"cublasLt, the library of matrix products", BLASEnv, []string{"13", "12", "11"},
