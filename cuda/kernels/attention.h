@@ -282,6 +282,21 @@ template <class E, int D, int count> DEVICE void fetch_keys(typename E::Place ti
         E::commit();
 }
 
+// await_keys waits for the tile of keys from k0 on, which has been begun where tiles are brought ahead: then the next one is begun, in
+// the place of the tile before, which has been read.
+template <class E, int D, int count> DEVICE void await_keys(typename E::Place tiles, float *hides, const Head<E> &x, int k0, int end, int stage) {
+    if (E::ahead) {
+        E::wait();
+        barrier(); // this tile is there, and the one before has been read
+        if (k0 + count < end)
+            fetch_keys<E, D, count>(E::on(tiles, (stage ^ 1) * 2 * count * (D + E::spare)), hides + (stage ^ 1) * count, x, k0 + count);
+    } else {
+        barrier();
+        fetch_keys<E, D, count>(tiles, hides, x, k0);
+        barrier();
+    }
+}
+
 // attend is the forward pass. Shared memory: 256 rows where tiles are brought ahead, else 192.
 template <class E, int D>
 DEVICE void attend(typename E::Stored *o, float *lse, const typename E::Stored *qkv, const float *mask, int tokens, int heads, int dim, int causal, float scale) {
@@ -309,16 +324,7 @@ DEVICE void attend(typename E::Stored *o, float *lse, const typename E::Stored *
     if (E::ahead)
         fetch_keys<E, D, count>(tiles, hides, x, 0);
     for (int k0 = 0, stage = 0; k0 < end; k0 += count) {
-        if (E::ahead) {
-            E::wait();
-            barrier(); // this tile is there, and the one before has been read
-            if (k0 + count < end)
-                fetch_keys<E, D, count>(E::on(tiles, (stage ^ 1) * 2 * count * line), hides + (stage ^ 1) * count, x, k0 + count);
-        } else {
-            barrier();
-            fetch_keys<E, D, count>(tiles, hides, x, k0);
-            barrier();
-        }
+        await_keys<E, D, count>(tiles, hides, x, k0, end, stage);
         typename E::Place k = E::on(tiles, stage * 2 * count * line), v = E::on(k, count * line);
         const float *hide = hides + stage * count;
         stage ^= E::ahead;
@@ -453,16 +459,7 @@ DEVICE void attend_grad_q(typename E::Stored *dqkv, float *delta, const typename
     if (E::ahead)
         fetch_keys<E, D, count>(tiles, hides, x, 0);
     for (int k0 = 0, stage = 0; k0 < end; k0 += count) {
-        if (E::ahead) {
-            E::wait();
-            barrier();
-            if (k0 + count < end)
-                fetch_keys<E, D, count>(E::on(tiles, (stage ^ 1) * 2 * count * line), hides + (stage ^ 1) * count, x, k0 + count);
-        } else {
-            barrier();
-            fetch_keys<E, D, count>(tiles, hides, x, k0);
-            barrier();
-        }
+        await_keys<E, D, count>(tiles, hides, x, k0, end, stage);
         typename E::Place k = E::on(tiles, stage * 2 * count * line), v = E::on(k, count * line);
         const float *hide = hides + stage * count;
         stage ^= E::ahead;
