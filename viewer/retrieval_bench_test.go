@@ -5,7 +5,6 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,17 +43,7 @@ func servedRankings(tb testing.TB, ds dataloader.Dataset) string {
 		}
 		r.Queries = append(r.Queries, q)
 	}
-	page, err := viewer.NewRetrieval(r, viewer.RetrievalOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	site := viewer.NewSite()
-	if err := page.AddTo(site, "/", viewer.NewPictures(ds, 64<<20)); err != nil {
-		tb.Fatal(err)
-	}
-	server := httptest.NewServer(site)
-	tb.Cleanup(server.Close)
-	return server.URL + "/"
+	return servePage(tb, r, ds, viewer.RetrievalOptions{})
 }
 
 // photo writes a JPEG of 640×480 and returns its path.

@@ -203,18 +203,9 @@ func TestUnjudgedInBrowser(t *testing.T) {
 			}
 		}
 	}
-	page, err := viewer.NewRetrieval(r, viewer.RetrievalOptions{NoScores: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	site := viewer.NewSite()
-	if err := page.AddTo(site, "/", viewer.NewPictures(ds, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(site)
-	defer server.Close()
+	address := servePage(t, r, ds, viewer.RetrievalOptions{NoScores: true})
 	tab := browsertest.Start(t).Tab(t, browsertest.Options{Still: true})
-	tab.Goto(server.URL + "/")
+	tab.Goto(address)
 	tab.Wait(shownRetrieval)
 	for _, id := range []string{"conditions", "relation-label", "part-label"} {
 		if tab.True("document.getElementById('" + id + "').getBoundingClientRect().width > 0") {
@@ -346,4 +337,20 @@ func tryRetrieval(t *testing.T, b *browsertest.Browser, address string) {
 	if got := other.Text(position); got != "Query 1 of 150" {
 		t.Errorf("%s: %q", address, got)
 	}
+}
+
+// servePage serves the page of rankings of a data set until the test ends, and returns its address.
+func servePage(tb testing.TB, r *retrieval.Rankings, ds dataloader.Dataset, o viewer.RetrievalOptions) string {
+	tb.Helper()
+	page, err := viewer.NewRetrieval(r, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	site := viewer.NewSite()
+	if err := page.AddTo(site, "/", viewer.NewPictures(ds, 64<<20)); err != nil {
+		tb.Fatal(err)
+	}
+	server := httptest.NewServer(site)
+	tb.Cleanup(server.Close)
+	return server.URL + "/"
 }

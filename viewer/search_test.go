@@ -94,18 +94,9 @@ func TestSearchInBrowser(t *testing.T) {
 			}
 		}
 	}
-	page, err := viewer.NewRetrieval(r, viewer.RetrievalOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	site := viewer.NewSite()
-	if err := page.AddTo(site, "/", viewer.NewPictures(ds, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(site)
-	defer server.Close()
+	address := servePage(t, r, ds, viewer.RetrievalOptions{})
 	tab := browsertest.Start(t).Tab(t, browsertest.Options{Still: true})
-	tab.Goto(server.URL + "/#m=") // no method is shown: drawing takes the time
+	tab.Goto(address + "#m=") // no method is shown: drawing takes the time
 	tab.Wait("'ready' in document.documentElement.dataset")
 	var tried struct {
 		Wrong        []string
